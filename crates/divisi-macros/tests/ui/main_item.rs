@@ -1,0 +1,3 @@
+#[divisi_macros::main]
+fn main() {}
+//~ 1 `#[divisi::main]` needs an `async fn`: write `async` before `fn`
