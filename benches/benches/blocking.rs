@@ -1,0 +1,5 @@
+//! Closures that block.
+
+#![allow(missing_docs)]
+
+divisi_benches::bench_theme!(Blocking);

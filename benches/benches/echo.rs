@@ -1,0 +1,5 @@
+//! TCP echo with both ends in the runtime.
+
+#![allow(missing_docs)]
+
+divisi_benches::bench_theme!(Echo);

@@ -1,0 +1,5 @@
+//! Timers that never fire, and the lateness of those that do.
+
+#![allow(missing_docs)]
+
+divisi_benches::bench_theme!(Timers);

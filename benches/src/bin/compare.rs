@@ -1,0 +1,199 @@
+//! The quick table: workloads on all runtimes, interleaved, with the ratio of each runtime's median to that of the first.
+//!
+//! ```text
+//! cargo run --release -p divisi-benches --bin compare -- [OPTIONS] [FILTER..]
+//!     --list            print the names of the workloads and exit
+//!     --rounds N        measure each runtime N times (default 15)
+//!     --sample MS       aim at samples of MS milliseconds (default 50)
+//! ```
+//!
+//! A filter is a part of a workload's name (`spawn/`, `echo/64`); without one, all run. Each round measures every runtime once, beginning
+//! with another one than the round before, so that a disturbance of the machine meets all of them alike.
+
+#![forbid(unsafe_code)]
+
+use std::{
+    env,
+    process::ExitCode,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use divisi_benches::{
+    for_each_peer,
+    harness::{percentiles, workers},
+    peer::FullPeer,
+    sample::{Nanoseconds, Sorted},
+    workload::{Measured, Theme},
+};
+
+const DEFAULT_ROUNDS: usize = 15;
+const DEFAULT_SAMPLE: Duration = Duration::from_millis(50);
+
+/// A calibration may not run away with a workload that is faster than the clock can tell.
+const MAX_OPERATIONS: u64 = 1 << 32;
+
+struct Options {
+    list: bool,
+    rounds: usize,
+    sample: Duration,
+    filters: Vec<String>,
+}
+
+/// One runtime's turn at a workload.
+struct Lane {
+    peer: &'static str,
+    name: &'static str,
+    run: Box<dyn Fn(u64) -> Measured>,
+}
+
+fn main() -> ExitCode {
+    let options = match parse(env::args().skip(1)) {
+        Ok(options) => options,
+        Err(message) => {
+            eprintln!("{message}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut lanes = Vec::new();
+    for_each_peer!(add_lanes(&mut lanes, &options));
+    if lanes.is_empty() {
+        eprintln!(
+            "no workload's name contains {:?}: --list shows them",
+            options.filters
+        );
+        return ExitCode::FAILURE;
+    }
+
+    let mut names: Vec<_> = lanes.iter().map(|lane| lane.name).collect();
+    names.truncate(names.len() / peers(&lanes));
+    if options.list {
+        names.iter().for_each(|name| println!("{name}"));
+        return ExitCode::SUCCESS;
+    }
+
+    println!(
+        "{} workers, {} interleaved rounds, samples of about {} ms; time per operation, ratio to the first runtime's median",
+        workers(),
+        options.rounds,
+        options.sample.as_millis()
+    );
+    println!(
+        "{:<34} {:<7} {:>9} {:>9} {:>9} {:>6}",
+        "workload", "runtime", "median", "min", "max", "ratio"
+    );
+    for name in names {
+        let lanes: Vec<_> = lanes.iter().filter(|lane| lane.name == name).collect();
+        compare(name, &lanes, &options);
+    }
+    ExitCode::SUCCESS
+}
+
+fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
+    let mut options = Options {
+        list: false,
+        rounds: DEFAULT_ROUNDS,
+        sample: DEFAULT_SAMPLE,
+        filters: Vec::new(),
+    };
+    let mut arguments = arguments;
+    while let Some(argument) = arguments.next() {
+        let mut number = || match arguments.next().map(|text| text.parse()) {
+            Some(Ok(number)) if number > 0 => Ok(number),
+            _ => Err(format!("{argument} needs a number above zero")),
+        };
+        match argument.as_str() {
+            "--list" => options.list = true,
+            "--rounds" => options.rounds = number()?,
+            "--sample" => options.sample = Duration::from_millis(number()? as u64),
+            option if option.starts_with('-') => {
+                return Err(format!(
+                    "unknown option {option}: there are --list, --rounds N and --sample MS"
+                ));
+            }
+            filter => options.filters.push(filter.to_owned()),
+        }
+    }
+    Ok(options)
+}
+
+/// Adds what the filters choose for one runtime, which is started here and stays for all its workloads.
+fn add_lanes<P: FullPeer>(lanes: &mut Vec<Lane>, options: &Options) {
+    let peer = Rc::new(P::start(workers()));
+    let workloads = Theme::ALL.into_iter().flat_map(Theme::workloads::<P>);
+    let chosen = workloads.filter(|workload| {
+        options.filters.is_empty()
+            || options
+                .filters
+                .iter()
+                .any(|filter| workload.name.contains(filter))
+    });
+    lanes.extend(chosen.map(|workload| {
+        let peer = peer.clone();
+        Lane {
+            peer: P::NAME,
+            name: workload.name,
+            run: Box::new(move |operations| (workload.run)(&peer, operations)),
+        }
+    }));
+}
+
+/// How many runtimes there are.
+fn peers(lanes: &[Lane]) -> usize {
+    lanes
+        .iter()
+        .filter(|lane| lane.name == lanes[0].name)
+        .count()
+}
+
+fn compare(name: &str, lanes: &[&Lane], options: &Options) {
+    let operations: Vec<_> = lanes
+        .iter()
+        .map(|lane| calibrate(lane, options.sample))
+        .collect();
+    let mut samples = vec![Vec::with_capacity(options.rounds); lanes.len()];
+    let mut each = vec![Vec::new(); lanes.len()];
+    for round in 0..options.rounds {
+        for turn in 0..lanes.len() {
+            let index = (round + turn) % lanes.len();
+            let measured = (lanes[index].run)(operations[index]);
+            samples[index].push(measured.nanoseconds / operations[index] as f64);
+            each[index].extend(measured.each);
+        }
+    }
+
+    let sorted: Vec<_> = samples.into_iter().map(Sorted::new).collect();
+    let first = sorted[0].median();
+    for (index, lane) in lanes.iter().enumerate() {
+        let [median, min, max] = [
+            sorted[index].median(),
+            sorted[index].min(),
+            sorted[index].max(),
+        ]
+        .map(Nanoseconds);
+        let ratio = sorted[index].median() / first;
+        println!(
+            "{name:<34} {:<7} {median:>9} {min:>9} {max:>9} {ratio:>6.2}",
+            lane.peer
+        );
+        if !each[index].is_empty() {
+            println!("{:<34} {:<7} {}", "", "", percentiles(&each[index]));
+        }
+    }
+}
+
+/// How many operations make a sample of about the wanted length. Warms the runtime up on the way.
+///
+/// It goes by the clock on the wall: a workload may count only a part of the time it takes (lateness), or do more operations than it is
+/// asked for (batches).
+fn calibrate(lane: &Lane, sample: Duration) -> u64 {
+    let mut operations = 1;
+    loop {
+        let start = Instant::now();
+        (lane.run)(operations);
+        if start.elapsed() >= sample || operations >= MAX_OPERATIONS {
+            return operations;
+        }
+        operations *= 2;
+    }
+}

@@ -1,0 +1,103 @@
+//! What the workloads ask of a runtime: one trait an ability.
+
+use std::{future::Future, io, net::SocketAddr, time::Duration};
+
+/// A multi-threaded runtime with a number of workers.
+pub trait Peer: Sized + 'static {
+    /// The name in tables.
+    const NAME: &'static str;
+
+    /// A spawned task, awaited for its value. Dropping it before it is done may cancel the task: see [`spawn_detached`](Self::spawn_detached).
+    type Task<T: Send + 'static>: Future<Output = T> + Send + Unpin + 'static;
+
+    /// Starts the runtime.
+    fn start(workers: usize) -> Self;
+
+    /// Runs a future on the calling thread. The other functions are called from inside.
+    fn block_on<F: Future>(&self, root: F) -> F::Output;
+
+    /// Starts a task.
+    fn spawn<F>(future: F) -> Self::Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static;
+
+    /// Starts a task that nobody waits for.
+    fn spawn_detached<F>(future: F)
+    where
+        F: Future<Output = ()> + Send + 'static;
+
+    /// Lets other tasks run.
+    fn yield_now() -> impl Future<Output = ()> + Send;
+}
+
+/// A channel for one value.
+pub trait Oneshot: Peer {
+    /// The sending half.
+    type Sender<T: Send + 'static>: Send + 'static;
+    /// The receiving half; it is a future of the value.
+    type Receiver<T: Send + 'static>: Future<Output = T> + Send + 'static;
+
+    /// Makes the two halves.
+    fn oneshot<T: Send + 'static>() -> (Self::Sender<T>, Self::Receiver<T>);
+
+    /// Sends the value; the receiver must still be there.
+    fn send<T: Send + 'static>(sender: Self::Sender<T>, value: T);
+}
+
+/// Timers.
+pub trait Time: Peer {
+    /// Waits that long.
+    fn sleep(duration: Duration) -> impl Future<Output = ()> + Send;
+
+    /// Gives the future that long; `None` when it was not done in time.
+    fn timeout<F: Future + Send>(
+        duration: Duration,
+        future: F,
+    ) -> impl Future<Output = Option<F::Output>> + Send
+    where
+        F::Output: Send;
+}
+
+/// TCP.
+pub trait Net: Peer {
+    /// A listening socket.
+    type Listener: Send + Sync + 'static;
+    /// A connection, with `TCP_NODELAY`.
+    type Stream: Send + 'static;
+
+    /// Listens on a free port of the loopback interface.
+    fn listen() -> impl Future<Output = io::Result<(Self::Listener, SocketAddr)>> + Send;
+
+    /// Waits for a connection.
+    fn accept(listener: &Self::Listener) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// Connects.
+    fn connect(address: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// Reads what is there, at most the buffer's length.
+    fn read(
+        stream: &mut Self::Stream,
+        buffer: &mut [u8],
+    ) -> impl Future<Output = io::Result<usize>> + Send;
+
+    /// Writes all of it.
+    fn write_all(
+        stream: &mut Self::Stream,
+        data: &[u8],
+    ) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+/// A pool for closures that block.
+pub trait Blocking: Peer {
+    /// Runs the closure on a thread of the pool.
+    fn spawn_blocking<T, F>(job: F) -> Self::Task<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static;
+}
+
+/// A runtime that all workloads run on.
+pub trait FullPeer: Oneshot + Time + Net + Blocking {}
+
+impl<P: Oneshot + Time + Net + Blocking> FullPeer for P {}

@@ -1,0 +1,15 @@
+//! The runtimes under test.
+
+mod smol;
+mod tokio;
+
+pub use self::{smol::Smol, tokio::Tokio};
+
+/// Calls `$visit::<Peer>($argument, ..)` for every runtime, divisi first.
+#[macro_export]
+macro_rules! for_each_peer {
+    ($visit:ident($($argument:expr),*)) => {{
+        $visit::<$crate::peers::Tokio>($($argument),*);
+        $visit::<$crate::peers::Smol>($($argument),*);
+    }};
+}
