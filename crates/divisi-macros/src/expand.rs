@@ -48,24 +48,27 @@ pub(crate) fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 fn main_wrapper(function: Function, args: Args) -> TokenStream {
-    let mut builder = String::from("::Runtime::builder()");
+    let divisi = divisi(args.divisi);
+    let mut call_chain = vec![divisi.clone(), code("::Runtime::builder()")];
     if let Some(threads) = args.worker_threads {
-        builder.push_str(&format!(".worker_threads({threads})"));
+        call_chain.push(code(&format!(".worker_threads({threads})")));
     }
     if let Some(threads) = args.compute_threads {
-        builder.push_str(&format!(".compute_threads({threads})"));
+        call_chain.push(code(&format!(".compute_threads({threads})")));
     }
     if args.virtual_clock == Some(true) {
-        builder.push_str(".virtual_clock(true)");
+        let clock = [divisi, code("::Clock::Virtual")].into_iter().collect();
+        call_chain.extend([code(".clock"), parenthesized(clock)]);
     }
-    builder.push_str(".build().expect(\"the divisi runtime could not be started\").block_on");
-
-    let call = [
-        divisi(args.divisi),
-        code(&builder),
+    call_chain.extend([
+        code(".build().expect(\"the divisi runtime could not be started\").block_on"),
         parenthesized(call(&function)),
-    ];
-    wrap(function, TokenStream::new(), call.into_iter().collect())
+    ]);
+    wrap(
+        function,
+        TokenStream::new(),
+        call_chain.into_iter().collect(),
+    )
 }
 
 fn test_wrapper(function: Function, args: Args) -> TokenStream {

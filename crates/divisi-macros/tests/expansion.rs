@@ -13,7 +13,14 @@ mod stand_in {
     pub(crate) struct Runtime {
         pub(crate) worker_threads: Option<usize>,
         pub(crate) compute_threads: Option<usize>,
-        pub(crate) virtual_clock: bool,
+        pub(crate) clock: Clock,
+    }
+
+    #[derive(Debug, Default, Clone, PartialEq, Eq)]
+    pub(crate) enum Clock {
+        #[default]
+        Real,
+        Virtual,
     }
 
     thread_local! {
@@ -36,8 +43,8 @@ mod stand_in {
             self
         }
 
-        pub(crate) fn virtual_clock(mut self, on: bool) -> Self {
-            self.virtual_clock = on;
+        pub(crate) fn clock(mut self, clock: Clock) -> Self {
+            self.clock = clock;
             self
         }
 
@@ -102,7 +109,7 @@ mod stand_in {
     }
 }
 
-use stand_in::{__private::TestConfig, LAST_RUNTIME, LAST_TEST, Runtime};
+use stand_in::{__private::TestConfig, Clock, LAST_RUNTIME, LAST_TEST, Runtime};
 
 /// Polls a future that never has to wait.
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -142,7 +149,7 @@ mod main_macro {
         let expected = Runtime {
             worker_threads: Some(3),
             compute_threads: Some(10),
-            virtual_clock: true,
+            clock: Clock::Virtual,
         };
         assert_eq!(last_runtime(), expected);
     }
@@ -153,7 +160,7 @@ mod main_macro {
         async fn main() {}
 
         main();
-        assert!(!last_runtime().virtual_clock);
+        assert_eq!(last_runtime().clock, Clock::Real);
     }
 
     #[test]
@@ -217,8 +224,8 @@ mod main_macro {
         assert_eq!(entry(), "hello");
         let runtime = last_runtime();
         assert_eq!(
-            (runtime.worker_threads, runtime.virtual_clock),
-            (Some(5), true)
+            (runtime.worker_threads, runtime.clock),
+            (Some(5), Clock::Virtual)
         );
     }
 }
