@@ -1,0 +1,177 @@
+//! How a task can fail to give its output, and how it can fail to start.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::Location;
+use std::sync::{Mutex, PoisonError};
+
+use crate::cancel::CancelReason;
+use crate::header::Header;
+use crate::id::TaskId;
+use crate::schedule::{UnhandledPanic, describe, message_of};
+
+/// Why a task has no output: it panicked or was cancelled.
+///
+/// One pointer wide, so that `Result<T, JoinError>` is hardly larger than `T`.
+pub struct JoinError(Box<Inner>);
+
+struct Inner {
+    task: TaskId,
+    name: Option<Box<str>>,
+    spawned_at: &'static Location<'static>,
+    why: Why,
+}
+
+enum Why {
+    Panicked {
+        message: Box<str>,
+        /// Never locked. A panic payload is `Send` only, and the mutex makes `Sync` of it what errors are expected to be.
+        payload: Mutex<Box<dyn Any + Send>>,
+    },
+    Cancelled(CancelReason),
+}
+
+impl JoinError {
+    pub(crate) fn panicked(task: &Header, payload: Box<dyn Any + Send>) -> Self {
+        let message = message_of(&*payload).into();
+        Self::new(
+            task,
+            Why::Panicked {
+                message,
+                payload: Mutex::new(payload),
+            },
+        )
+    }
+
+    pub(crate) fn cancelled(task: &Header, reason: CancelReason) -> Self {
+        Self::new(task, Why::Cancelled(reason))
+    }
+
+    fn new(task: &Header, why: Why) -> Self {
+        Self(Box::new(Inner {
+            task: task.id,
+            name: task.name().map(Into::into),
+            spawned_at: task.spawned_at,
+            why,
+        }))
+    }
+
+    /// Whether the task ended because somebody asked it to.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.0.why, Why::Cancelled(_))
+    }
+
+    /// Whether the task ended by a panic.
+    pub fn is_panic(&self) -> bool {
+        matches!(self.0.why, Why::Panicked { .. })
+    }
+
+    /// What the task panicked with, for [`std::panic::resume_unwind`].
+    ///
+    /// # Panics
+    /// If the task did not panic: ask [`is_panic`](Self::is_panic) first, or use [`try_into_panic`](Self::try_into_panic).
+    #[track_caller]
+    pub fn into_panic(self) -> Box<dyn Any + Send> {
+        match self.try_into_panic() {
+            Ok(payload) => payload,
+            Err(error) => panic!("into_panic of a task that did not panic: {error}"),
+        }
+    }
+
+    /// What the task panicked with.
+    ///
+    /// # Errors
+    /// The error itself if the task did not panic.
+    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
+        match *self.0 {
+            Inner {
+                why: Why::Panicked { payload, .. },
+                ..
+            } => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
+            inner => Err(Self(Box::new(inner))),
+        }
+    }
+
+    /// Why the task was asked to end, if it was.
+    pub fn reason(&self) -> Option<&CancelReason> {
+        match &self.0.why {
+            Why::Cancelled(reason) => Some(reason),
+            Why::Panicked { .. } => None,
+        }
+    }
+
+    /// Which task it was.
+    pub fn task_id(&self) -> TaskId {
+        self.0.task
+    }
+
+    /// The name that the task was given.
+    pub fn task_name(&self) -> Option<&str> {
+        self.0.name.as_deref()
+    }
+
+    /// Where the task was spawned.
+    pub fn spawned_at(&self) -> &'static Location<'static> {
+        self.0.spawned_at
+    }
+
+    /// The report for the scheduler, if this is a panic.
+    pub(crate) fn into_unhandled(self) -> Option<UnhandledPanic> {
+        match *self.0 {
+            Inner {
+                task,
+                name,
+                spawned_at,
+                why: Why::Panicked { payload, .. },
+            } => Some(UnhandledPanic {
+                task,
+                name,
+                spawned_at,
+                payload: payload.into_inner().unwrap_or_else(PoisonError::into_inner),
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("JoinError");
+        debug.field("task", &self.0.task);
+        debug.field("name", &self.0.name);
+        debug.field("spawned_at", &format_args!("{}", self.0.spawned_at));
+        match &self.0.why {
+            Why::Panicked { message, .. } => debug.field("panicked", message),
+            Why::Cancelled(reason) => debug.field("cancelled", reason),
+        };
+        debug.finish()
+    }
+}
+
+/// "task 17.2 `name` (spawned at src/main.rs:3:5) panicked: message", "... was cancelled: why (asked by task 3.1 at src/main.rs:9:1)".
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        describe(f, inner.task, inner.name.as_deref(), inner.spawned_at)?;
+        match &inner.why {
+            Why::Panicked { message, .. } => write!(f, " panicked: {message}"),
+            Why::Cancelled(reason) => write!(f, " was cancelled: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+/// The registry takes no new tasks: its runtime is shutting down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "the runtime is shutting down and takes no new tasks: spawn before the shutdown begins",
+        )
+    }
+}
+
+impl std::error::Error for Closed {}

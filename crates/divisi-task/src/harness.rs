@@ -1,0 +1,484 @@
+//! The life of a task, without its type: run, cancel, complete, join.
+//!
+//! Common to the functions here: `task` points to a live task, and whoever calls owns the reference that the
+//! function says it consumes, or one of its own that lasts as long as the call.
+//!
+//! User code is called in five places: the future's poll, the destructors of future and output, foreign wakers, and
+//! the scheduler. All but `Schedule::schedule` are wrapped so that a panic ends as a result or a report, with the
+//! task in the state it would have without the panic. `schedule` is called last, when nothing of the task is
+//! pending, and its panic propagates.
+
+use std::any::Any;
+use std::mem::{self, ManuallyDrop};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::task::{Context, Waker};
+
+use crate::cancel::CancelReason;
+use crate::cell::Polled;
+use crate::error::JoinError;
+use crate::header::{Content, Header};
+use crate::raw::{Reference, header, release, trailer};
+use crate::runnable::{Ran, Runnable};
+use crate::schedule::{Cause, UnhandledPanic};
+use crate::state::{JoinLeave, ToIdle, ToRunning, ToScheduled, ToScheduledByValue, ToShutdown};
+use crate::{budget, current, local, waker};
+
+/// The runner's reference and the registry's.
+const REFERENCES_UNTIL_COMPLETE: u64 = 2;
+
+/// Runs a task. Consumes the runnable's reference.
+///
+/// # Safety
+/// See the module; the caller gives up a `Runnable`.
+///
+/// # Panics
+/// As `Schedule::schedule` does.
+pub(crate) unsafe fn run(task: NonNull<Header>) -> Ran {
+    // SAFETY (of this function's blocks unless they say more): the runnable's reference keeps the task alive until
+    // it is given back, which `to_idle` and `release` do last.
+    //
+    // SAFETY: above.
+    let header = unsafe { header(&task) };
+    match header.state.to_running() {
+        ToRunning::Poll => {}
+        ToRunning::Cancel => {
+            // SAFETY: claimed by the transition; the runnable's reference is that of the claim.
+            unsafe { cancel_claimed(task) };
+            return Ran::Completed;
+        }
+        ToRunning::Stale => {
+            // SAFETY: above.
+            unsafe { release(task, 1) };
+            return Ran::Completed;
+        }
+    }
+    header.note_wait(None);
+    // SAFETY: above; the guard ends before the reference is given back.
+    let entered = unsafe { current::enter(task, budget::LIMIT) };
+    let polled = {
+        // SAFETY: the waker does not outlive the reference and, not being dropped, gives none back.
+        let waker = ManuallyDrop::new(unsafe { Waker::from_raw(waker::raw(task)) });
+        let mut cx = Context::from_waker(&waker);
+        // SAFETY: claimed, so the stage is ours; the content of a task that was never claimed for its end is a future.
+        catch_unwind(AssertUnwindSafe(|| unsafe {
+            (header.vtable.poll)(task, &mut cx)
+        }))
+    };
+    match polled {
+        Ok(Polled::Pending) => {
+            drop(entered);
+            match header.state.to_idle() {
+                ToIdle::Idle => return Ran::Pending,
+                ToIdle::Yielded => {
+                    // SAFETY: the transition made a reference for this, and left the runnable's for the new one.
+                    unsafe {
+                        let _own = Reference::from_owned(task);
+                        schedule(task, Cause::Yielded);
+                    }
+                    return Ran::Yielded;
+                }
+                // SAFETY: still claimed; the runnable's reference is that of the claim.
+                ToIdle::Cancelled => unsafe { cancel_claimed(task) },
+            }
+        }
+        Ok(Polled::Ready) => {
+            drop(entered);
+            // SAFETY: claimed, and the output is stored.
+            unsafe { complete(task) };
+        }
+        Ok(Polled::ReadyButDropPanicked(payload)) => {
+            drop(entered);
+            report(header, payload);
+            // SAFETY: claimed, and the output is stored.
+            unsafe { complete(task) };
+        }
+        Err(payload) => {
+            // SAFETY: claimed; a poll that panics leaves the future in place.
+            if let Err(second) = unsafe { drop_future(task) } {
+                report(header, second);
+            }
+            drop(entered);
+            // SAFETY: claimed, and the stage is empty.
+            unsafe { (header.vtable.store_error)(task, JoinError::panicked(header, payload)) };
+            // SAFETY: claimed, and the output is stored.
+            unsafe { complete(task) };
+        }
+    }
+    Ran::Completed
+}
+
+/// Cancels a task whose runnable will never run. Consumes the runnable's reference.
+///
+/// # Safety
+/// See the module; the caller gives up a `Runnable`.
+pub(crate) unsafe fn abandon(task: NonNull<Header>) {
+    // SAFETY: the runnable's reference keeps the task alive.
+    let header = unsafe { header(&task) };
+    match header.state.to_abandoned() {
+        ToRunning::Poll | ToRunning::Cancel => {
+            header.offer_cancel_reason(CancelReason::new(
+                "its scheduler dropped it before it could run",
+            ));
+            // SAFETY: claimed by the transition; the runnable's reference is that of the claim.
+            unsafe { cancel_claimed(task) };
+        }
+        // SAFETY: the runnable's reference is given back and the task not touched again.
+        ToRunning::Stale => unsafe { release(task, 1) },
+    }
+}
+
+/// Asks a task to end at its next await.
+///
+/// # Panics
+/// As `Schedule::schedule` does.
+pub(crate) fn cancel(task: &Reference, reason: impl FnOnce() -> CancelReason) {
+    let header = task.header();
+    let now = header.state.load();
+    if now.is_complete() || now.is_cancelled() {
+        return;
+    }
+    header.offer_cancel_reason(reason());
+    if header.state.to_cancelled() == ToScheduled::Submit {
+        // SAFETY: the transition made a reference for the runnable; `task` lasts as long as the call.
+        unsafe { schedule(task.task(), Cause::Woken) };
+    }
+}
+
+/// Ends a task that nobody runs, here; asks it to end otherwise. True if it is complete now.
+pub(crate) fn shutdown(task: &Reference, reason: CancelReason) -> bool {
+    let header = task.header();
+    if !local::may_touch(task.trailer().owner) {
+        cancel(task, || reason);
+        return header.state.load().is_complete();
+    }
+    if header.state.load().is_complete() {
+        return true;
+    }
+    header.offer_cancel_reason(reason);
+    match header.state.to_shutdown() {
+        ToShutdown::Claimed => {
+            // SAFETY: claimed by the transition, which made a reference for the claim.
+            unsafe { cancel_claimed(task.task()) };
+            true
+        }
+        ToShutdown::Running => false,
+        ToShutdown::Finished => true,
+    }
+}
+
+/// A waker of the task is used by reference.
+///
+/// # Safety
+/// See the module.
+pub(crate) unsafe fn wake_by_ref(task: NonNull<Header>) {
+    // SAFETY: the waker, borrowed for as long as the call lasts, has a reference.
+    if unsafe { header(&task) }.state.wake_by_ref() == ToScheduled::Submit {
+        // SAFETY: the transition made a reference for the runnable; the waker's lasts as long as the call.
+        unsafe { schedule(task, Cause::Woken) };
+    }
+}
+
+/// A waker of the task is used up. Consumes its reference.
+///
+/// # Safety
+/// See the module.
+pub(crate) unsafe fn wake_by_value(task: NonNull<Header>) {
+    // SAFETY: the waker has a reference; the vtable is static, so it is read before that is given back.
+    let header = unsafe { header(&task) };
+    let dealloc = header.vtable.dealloc;
+    match header.state.wake_by_value() {
+        // SAFETY: the transition made a reference for the runnable; the waker's goes when the scheduler is done.
+        ToScheduledByValue::Submit => unsafe {
+            let _own = Reference::from_owned(task);
+            schedule(task, Cause::Woken);
+        },
+        ToScheduledByValue::Released => {}
+        // SAFETY: that was the last reference.
+        ToScheduledByValue::Last => unsafe { dealloc(task) },
+    }
+}
+
+/// Whether the output is there for the handle to take. If not, `waker` will be woken when it is.
+///
+/// # Safety
+/// See the module; the caller is the join handle.
+pub(crate) unsafe fn poll_join(task: NonNull<Header>, waker: &Waker) -> bool {
+    // SAFETY: the handle keeps the task alive.
+    let (header, slot) = unsafe { (header(&task), &trailer(&task).join_waker) };
+    let now = header.state.load();
+    if now.is_complete() {
+        return true;
+    }
+    // Cloned first: should it panic, nothing has changed.
+    let fresh;
+    if now.has_join_waker() {
+        // SAFETY: `JOIN_WAKER` is set, and only the handle clears it before completion: nobody writes.
+        let same = slot.with(|stored| unsafe {
+            (*stored)
+                .as_ref()
+                .is_some_and(|stored| stored.will_wake(waker))
+        });
+        if same {
+            return false;
+        }
+        fresh = waker.clone();
+        if !header.state.unset_join_waker() {
+            return true;
+        }
+    } else {
+        fresh = waker.clone();
+    }
+    // SAFETY: `JOIN_WAKER` is clear and the handle exists: the slot is the handle's.
+    let stale = slot.with_mut(|slot| unsafe { (*slot).replace(fresh) });
+    let waits = header.state.set_join_waker();
+    if !waits {
+        // SAFETY: as before: the flag was not set.
+        let unused = slot.with_mut(|slot| unsafe { (*slot).take() });
+        drop(unused);
+    }
+    drop(stale);
+    !waits
+}
+
+/// What the stage of a completed task has for the handle.
+///
+/// # Safety
+/// See the module; the caller is the join handle, and the task is complete.
+pub(crate) unsafe fn content(task: NonNull<Header>) -> Content {
+    // SAFETY: the task is complete and the handle exists: stage and content are the handle's.
+    unsafe { trailer(&task) }
+        .content
+        .with(|content| unsafe { *content })
+}
+
+/// The error of a task whose future had to be leaked: there is no room for one in its stage.
+pub(crate) fn leaked_error(header: &Header) -> JoinError {
+    JoinError::cancelled(header, reason_or_default(header))
+}
+
+/// The join handle goes away. Consumes its reference.
+///
+/// # Safety
+/// See the module; the caller is the join handle.
+///
+/// # Panics
+/// As the output's destructor does.
+pub(crate) unsafe fn drop_handle(task: NonNull<Header>) {
+    /// Leaves a completed task, even if the output's destructor panics.
+    struct Leave(NonNull<Header>);
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            // SAFETY: the handle's reference keeps the task alive until it is given back, last.
+            let header = unsafe { header(&self.0) };
+            let dealloc = header.vtable.dealloc;
+            let mut waker_dropped = false;
+            loop {
+                match header.state.leave_complete(waker_dropped) {
+                    JoinLeave::TakeWaker | JoinLeave::TakeOutput => {
+                        // SAFETY: `JOIN_WAKER` is clear and the handle exists: the slot is the handle's.
+                        unsafe { drop_join_waker(self.0) };
+                        waker_dropped = true;
+                    }
+                    JoinLeave::Left => return,
+                    // SAFETY: that was the last reference.
+                    JoinLeave::Last => return unsafe { dealloc(self.0) },
+                }
+            }
+        }
+    }
+
+    // SAFETY: as above.
+    let header = unsafe { header(&task) };
+    loop {
+        match header.state.leave_incomplete() {
+            JoinLeave::Left | JoinLeave::Last => return,
+            // SAFETY: `JOIN_WAKER` is clear and the handle exists: the slot is the handle's.
+            JoinLeave::TakeWaker => unsafe { drop_join_waker(task) },
+            JoinLeave::TakeOutput => break,
+        }
+    }
+    let _leave = Leave(task);
+    // SAFETY: complete, and the handle exists: the stage is the handle's. On which thread it may be dropped is for the
+    // handle's own `Send` to say.
+    let unread = unsafe {
+        match content(task) {
+            Content::Output => (header.vtable.discard_output)(task),
+            _ => None,
+        }
+    };
+    if let Some(panic) = unread.and_then(JoinError::into_unhandled) {
+        report_panic(header, panic);
+    }
+}
+
+/// Drops the future of a claimed task and completes it as cancelled. Consumes the reference of the claim.
+///
+/// # Safety
+/// The caller has claimed the task, its content is a future, and it has a reference besides the registry's.
+unsafe fn cancel_claimed(task: NonNull<Header>) {
+    // SAFETY: the reference of the claim keeps the task alive until `complete` gives it back.
+    let (header, trailer) = unsafe { (header(&task), trailer(&task)) };
+    if local::may_touch(trailer.owner) {
+        // SAFETY: as above; the guard ends before the reference is given back.
+        let entered = unsafe { current::enter(task, budget::UNLIMITED) };
+        // SAFETY: claimed, on a thread that may touch the future, and it is there.
+        let error = match unsafe { drop_future(task) } {
+            Ok(()) => JoinError::cancelled(header, reason_or_default(header)),
+            Err(payload) => JoinError::panicked(header, payload),
+        };
+        drop(entered);
+        // SAFETY: claimed, and the stage is empty.
+        unsafe { (header.vtable.store_error)(task, error) };
+    } else {
+        // SAFETY: claimed: content and stage are ours, and marking the content touches no future.
+        trailer
+            .content
+            .with_mut(|content| unsafe { *content = Content::LeakedFuture });
+    }
+    // SAFETY: claimed, and the outcome is stored.
+    unsafe { complete(task) };
+}
+
+/// Publishes the outcome of a claimed task. Consumes the reference of the claim, and the registry's.
+///
+/// The task leaves the registry before anybody can see the outcome, so whoever has awaited a task does not find it listed.
+///
+/// # Safety
+/// The caller has claimed the task and has put an outcome into the stage (or leaked the future).
+unsafe fn complete(task: NonNull<Header>) {
+    // SAFETY: the reference of the claim keeps the task alive until `release`.
+    let (header, trailer) = unsafe { (header(&task), trailer(&task)) };
+    // SAFETY: the task is registered there until now, and registered tasks keep the shard alive. Its reference is given
+    // back below.
+    unsafe {
+        trailer
+            .shard
+            .as_ref()
+            .remove(trailer.shard, header.id, task)
+    };
+
+    let now = header.state.to_complete();
+    if !now.has_join_interest() {
+        // SAFETY: nobody will come for the outcome any more: it is ours.
+        unsafe { discard_outcome(task) };
+    } else if now.has_join_waker() {
+        let woken = catch_unwind(AssertUnwindSafe(|| {
+            trailer.join_waker.with(|waker| {
+                // SAFETY: complete with the flag set: the slot is only read until the flag is cleared, below.
+                if let Some(waker) = unsafe { &*waker } {
+                    waker.wake_by_ref();
+                }
+            });
+        }));
+        if let Err(payload) = woken {
+            report(header, payload);
+        }
+        if !header
+            .state
+            .unset_join_waker_after_complete()
+            .has_join_interest()
+        {
+            // SAFETY: the handle left before the flag was cleared: the slot is ours.
+            unsafe { drop_join_waker(task) };
+        }
+    }
+    let notified = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: the task owns a reference to its scheduler.
+        unsafe { (header.vtable.completed)(header.scheduler, header.id) };
+    }));
+    if let Err(payload) = notified {
+        mem::forget(payload);
+    }
+    // SAFETY: the claim's and the registry's, which is ours since the task was removed there.
+    unsafe { release(task, REFERENCES_UNTIL_COMPLETE) };
+}
+
+/// Drops the outcome of a task without a handle and reports it if it is a panic.
+///
+/// # Safety
+/// The task is complete and the stage belongs to the caller.
+unsafe fn discard_outcome(task: NonNull<Header>) {
+    // SAFETY: the caller keeps the task alive, and the content goes with the stage.
+    let (header, content) = unsafe { (header(&task), content(task)) };
+    if content != Content::Output {
+        return;
+    }
+    // SAFETY: the stage belongs to the caller and has an output. A local task that got this far ran on its own thread.
+    let discarded = catch_unwind(AssertUnwindSafe(|| unsafe {
+        (header.vtable.discard_output)(task)
+    }));
+    match discarded {
+        Ok(Some(error)) => {
+            if let Some(panic) = error.into_unhandled() {
+                report_panic(header, panic);
+            }
+        }
+        Ok(None) => {}
+        Err(payload) => report(header, payload),
+    }
+}
+
+/// # Safety
+/// The caller has claimed the task, may touch its future on this thread, and the future is there.
+unsafe fn drop_future(task: NonNull<Header>) -> Result<(), Box<dyn Any + Send>> {
+    // SAFETY: passed on.
+    catch_unwind(AssertUnwindSafe(|| unsafe {
+        (header(&task).vtable.drop_future)(task);
+    }))
+}
+
+/// # Safety
+/// The slot of the join waker belongs to the caller.
+unsafe fn drop_join_waker(task: NonNull<Header>) {
+    // SAFETY: the caller keeps the task alive and owns the slot.
+    let (header, waker) = unsafe {
+        let slot = &trailer(&task).join_waker;
+        (header(&task), slot.with_mut(|slot| (*slot).take()))
+    };
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(waker))) {
+        report(header, payload);
+    }
+}
+
+/// Hands a runnable to the scheduler.
+///
+/// # Safety
+/// The state says that a runnable exists, the caller owns a reference for it, and another one that lasts as long as the call: from the
+/// moment that the scheduler has published the runnable, only that keeps the scheduler itself alive.
+unsafe fn schedule(task: NonNull<Header>, cause: Cause) {
+    // SAFETY: the caller's other reference keeps the task alive, and the task its scheduler.
+    unsafe {
+        let header = header(&task);
+        (header.vtable.schedule)(header.scheduler, Runnable::from_owned(task), cause);
+    }
+}
+
+fn report(header: &Header, payload: Box<dyn Any + Send>) {
+    let panic = UnhandledPanic {
+        task: header.id,
+        name: header.name().map(Into::into),
+        spawned_at: header.spawned_at,
+        payload,
+    };
+    report_panic(header, panic);
+}
+
+fn report_panic(header: &Header, panic: UnhandledPanic) {
+    let reported = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: the task owns a reference to its scheduler.
+        unsafe { (header.vtable.unhandled_panic)(header.scheduler, panic) };
+    }));
+    if let Err(payload) = reported {
+        // Its destructor could panic in turn.
+        mem::forget(payload);
+    }
+}
+
+fn reason_or_default(header: &Header) -> CancelReason {
+    // Every request stores its reason before it becomes visible, so the default is for the type checker.
+    header
+        .cancel_reason()
+        .cloned()
+        .unwrap_or_else(|| CancelReason::new("no reason given"))
+}

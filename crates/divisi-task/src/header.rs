@@ -1,0 +1,195 @@
+//! The part of a task that is the same for every future: what a pointer to a task can reach without knowing its type.
+
+use std::panic::Location;
+use std::ptr::{self, NonNull};
+
+use crate::cancel::CancelReason;
+use crate::cell::VTable;
+use crate::id::TaskId;
+use crate::registry::Shard;
+use crate::state::State;
+use crate::sync::{AtomicPtr, Ordering, UnsafeCell};
+
+use std::task::Waker;
+
+/// What every access to a task touches. 64 bytes.
+pub(crate) struct Header {
+    pub(crate) state: State,
+    pub(crate) vtable: &'static VTable,
+    /// An `Arc` of the scheduler, turned raw; its type is known to the vtable. Owned by the task, immutable.
+    pub(crate) scheduler: *const (),
+    pub(crate) id: TaskId,
+    pub(crate) parent: Option<TaskId>,
+    pub(crate) spawned_at: &'static Location<'static>,
+    /// Where the task said that it waits, null while it runs and if it said nothing. Written by the runner.
+    waits_at: AtomicPtr<Location<'static>>,
+    /// Null until the task has a name or is cancelled. Owned by the task; once set it stays.
+    cold: AtomicPtr<Cold>,
+}
+
+#[cfg(all(not(divisi_loom), target_pointer_width = "64"))]
+const _: () = assert!(size_of::<Header>() == 64);
+
+/// What only the join handle, the completion and the registry touch. 32 bytes.
+pub(crate) struct Trailer {
+    /// Who may touch it when: see [`crate::state`].
+    pub(crate) join_waker: UnsafeCell<Option<Waker>>,
+    /// Where the task is registered. The shard outlives the registration.
+    pub(crate) shard: NonNull<Shard>,
+    /// The number of the only thread that may touch the stage, or [`ANY_THREAD`](crate::local::ANY_THREAD).
+    pub(crate) owner: u32,
+    /// What the stage holds. Touched only by who may touch the stage.
+    pub(crate) content: UnsafeCell<Content>,
+    #[cfg(divisi_loom)]
+    pub(crate) _leak_check: loom::alloc::Track<()>,
+}
+
+#[cfg(all(not(divisi_loom), target_pointer_width = "64"))]
+const _: () = assert!(size_of::<Trailer>() == 32);
+
+/// What the stage of a task holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    Future,
+    Output,
+    Nothing,
+    /// The future of a local task whose end was decided on another thread. It may neither be dropped there nor may its
+    /// memory be reused (it is pinned), so it stays for ever, and the allocation with it.
+    LeakedFuture,
+}
+
+/// Header and trailer as they lie at the beginning of every task.
+#[repr(C)]
+pub(crate) struct Prefix {
+    pub(crate) header: Header,
+    pub(crate) trailer: Trailer,
+}
+
+/// What few tasks have.
+struct Cold {
+    name: Option<Box<str>>,
+    /// Null until the first request to cancel; once set it stays. Owned.
+    cancel: AtomicPtr<CancelReason>,
+}
+
+impl Header {
+    pub(crate) fn new(
+        vtable: &'static VTable,
+        scheduler: *const (),
+        id: TaskId,
+        parent: Option<TaskId>,
+        spawned_at: &'static Location<'static>,
+        name: Option<Box<str>>,
+    ) -> Self {
+        let cold = match name {
+            None => ptr::null_mut(),
+            name @ Some(_) => Box::into_raw(Box::new(Cold::new(name))),
+        };
+        Self {
+            state: State::new(),
+            vtable,
+            scheduler,
+            id,
+            parent,
+            spawned_at,
+            waits_at: AtomicPtr::new(ptr::null_mut()),
+            cold: AtomicPtr::new(cold),
+        }
+    }
+
+    pub(crate) fn waits_at(&self) -> Option<&'static Location<'static>> {
+        let location = self.waits_at.load(Ordering::Relaxed);
+        // SAFETY: `note_wait` stores nothing but pointers made from `&'static Location`, or null.
+        unsafe { location.cast_const().as_ref() }
+    }
+
+    pub(crate) fn note_wait(&self, at: Option<&'static Location<'static>>) {
+        let location = at.map_or(ptr::null(), ptr::from_ref).cast_mut();
+        // Relaxed: the location itself is immutable and as old as the program.
+        self.waits_at.store(location, Ordering::Relaxed);
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.cold()?.name.as_deref()
+    }
+
+    pub(crate) fn cancel_reason(&self) -> Option<&CancelReason> {
+        let reason = self.cold()?.cancel.load(Ordering::Acquire);
+        // SAFETY: null, or a leaked box that the task owns and never replaces; `offer_cancel_reason` released it.
+        unsafe { reason.cast_const().as_ref() }
+    }
+
+    /// Stores the reason unless there is one: the first wins.
+    pub(crate) fn offer_cancel_reason(&self, reason: CancelReason) {
+        let cold = self.cold_or_new();
+        let offered = Box::into_raw(Box::new(reason));
+        let stored = cold.cancel.compare_exchange(
+            ptr::null_mut(),
+            offered,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        if stored.is_err() {
+            // SAFETY: made from a box above and not published.
+            drop(unsafe { Box::from_raw(offered) });
+        }
+    }
+
+    fn cold(&self) -> Option<&Cold> {
+        // SAFETY: null, or a leaked box that lives as long as the header and was published with release.
+        unsafe { self.cold.load(Ordering::Acquire).cast_const().as_ref() }
+    }
+
+    fn cold_or_new(&self) -> &Cold {
+        if let Some(cold) = self.cold() {
+            return cold;
+        }
+        let offered = Box::into_raw(Box::new(Cold::new(None)));
+        let stored = self.cold.compare_exchange(
+            ptr::null_mut(),
+            offered,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        match stored {
+            // SAFETY: made from a box above; from now on it is never replaced while the header lives.
+            Ok(_) => unsafe { &*offered },
+            Err(winner) => {
+                // SAFETY: made from a box above and not published.
+                drop(unsafe { Box::from_raw(offered) });
+                // SAFETY: as in `cold`; the failed exchange has acquired it.
+                unsafe { &*winner }
+            }
+        }
+    }
+}
+
+impl Drop for Header {
+    fn drop(&mut self) {
+        // `load` and not `get_mut`: loom's atomics have no `get_mut`.
+        let cold = self.cold.load(Ordering::Acquire);
+        if !cold.is_null() {
+            // SAFETY: a leaked box that only the header owns; the header is going away.
+            drop(unsafe { Box::from_raw(cold) });
+        }
+    }
+}
+
+impl Cold {
+    fn new(name: Option<Box<str>>) -> Self {
+        Self {
+            name,
+            cancel: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+}
+
+impl Drop for Cold {
+    fn drop(&mut self) {
+        let reason = self.cancel.load(Ordering::Acquire);
+        if !reason.is_null() {
+            // SAFETY: a leaked box that only this owns.
+            drop(unsafe { Box::from_raw(reason) });
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! One shard of the registry: slots in chunks that never move, a list of the free ones, and a count of the others.
+//!
+//! # Participants
+//!
+//! - a *spawner* reserves a slot and publishes a task in it, while it borrows the registry;
+//! - a *remover* completes a task and takes it out, on any thread, even after the registry is gone;
+//! - a *lister* looks for tasks, while it borrows the registry;
+//! - a *closer* stops spawners.
+//!
+//! # A slot
+//!
+//! ```text
+//!           reserve                publish 1                publish 2
+//!  free ------------> reserved ----------------> pinned ----------------> task
+//!   ^                                              | closed:    pin |  ^ unpin
+//!   |<---------------------------------------------+                v  |
+//!   |                                                             pinned
+//!   +----------------------- remove (waits while pinned) ----------- task
+//! ```
+//!
+//! `word` is null (free, reserved), the task's address, or the address with [`PINNED`] in its lowest bit. Only the spawner that reserved
+//! the slot changes it from null; only the one who set the pin clears it; only the remover changes the bare address to null. So
+//!
+//! - a lister that has pinned a slot can take a reference to the task: the registry's own is still there, for the remover of this task
+//!   cannot get past the pin. Lister and remover wait for one another for a few instructions only, spinning;
+//! - a task that a spawner has to take back because the shard is closed was seen by nobody, since it was pinned from the start.
+//!
+//! # Closing
+//!
+//! `population` counts tasks (and spawners that are about to know whether they may), with [`CLOSED`] and [`HELD`] in its low bits. A spawner stores the pinned
+//! task, then adds to `population`; a closer sets `CLOSED` there. Both are read-modify-writes of one word, so one comes first: either the
+//! spawner finds `CLOSED` and takes its task back, or the closer's acquires the spawner's release and a listing that begins afterwards finds
+//! the slot at least pinned (and waits for the pin).
+//!
+//! # Lifetime
+//!
+//! A shard is freed by whoever brings `population` to zero with `HELD` clear: the registry, or the last remover after the registry is gone.
+//! Each counted task keeps the shard alive, and a remover uncounts its task as its very last access.
+//!
+//! # The list of free slots
+//!
+//! A Treiber stack of slot numbers. Its head carries a tag that every pop increments, so a pop that was suspended between reading a slot's
+//! successor and its exchange fails if that slot was popped meanwhile, unless exactly a multiple of 2^35 pops were made within the suspension (half an hour at
+//! fifty nanoseconds each). A slot that is out of generations is not pushed back, so that an id is never used twice.
+//!
+//! Models: `registry_*` in `tests/loom_registry.rs`.
+
+use std::ptr::{self, NonNull};
+use std::sync::OnceLock;
+
+use super::take_reference;
+use crate::error::Closed;
+use crate::header::Header;
+use crate::id::{GENERATION_BITS, SLOT_BITS, TaskId};
+use crate::raw::{self, Reference};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, Spin};
+
+/// Slots in the first chunk; each further one has twice as many. 64 slots are one KiB.
+#[cfg(not(divisi_loom))]
+const FIRST_CHUNK: u32 = 64;
+/// Few, so that a model is small.
+#[cfg(divisi_loom)]
+const FIRST_CHUNK: u32 = 2;
+
+/// As many as hold every slot number.
+const CHUNKS: usize = (SLOT_BITS - FIRST_CHUNK.ilog2()) as usize;
+/// How many slots that makes: one chunk's worth less than 2^28.
+const CAPACITY: u32 = (1 << SLOT_BITS) - FIRST_CHUNK;
+const LAST_GENERATION: u32 = (1 << GENERATION_BITS) - 1;
+
+/// In a slot's word: somebody is looking at the task.
+const PINNED: usize = 1;
+
+/// In `population`: the registry exists.
+const HELD: u64 = 1 << 0;
+/// In `population`: no new tasks.
+const CLOSED: u64 = 1 << 1;
+const TASK: u64 = 1 << 2;
+
+/// In the head of the free list: the low half is a slot number plus 1, or 0 at the end of the list; the rest is the tag.
+const NUMBER_BITS: u32 = SLOT_BITS + 1;
+const NUMBER_MASK: u64 = (1 << NUMBER_BITS) - 1;
+const TAG_ONE: u64 = 1 << NUMBER_BITS;
+
+/// See the module documentation. Aligned so that two shards never share a cache line, nor a pair of lines that is prefetched together.
+#[repr(align(128))]
+pub(crate) struct Shard {
+    population: AtomicU64,
+    free: AtomicU64,
+    /// Slots below this number were in use at some time.
+    fresh: AtomicU32,
+    number: u32,
+    chunks: [OnceLock<Box<[Slot]>>; CHUNKS],
+}
+
+struct Slot {
+    word: AtomicPtr<Header>,
+    /// The next in the list of free slots, as in its head. Written by who is about to push the slot.
+    next: AtomicU32,
+    /// The generation of the task that is, or will next be, here. Changed only between removal and push; the push releases it.
+    generation: AtomicU32,
+}
+
+impl Slot {
+    fn new() -> Self {
+        Self {
+            word: AtomicPtr::new(ptr::null_mut()),
+            next: AtomicU32::new(0),
+            generation: AtomicU32::new(1),
+        }
+    }
+
+    /// Takes a reference to the task that is here, if `wanted`.
+    fn pin(&self, wanted: impl Fn(&Header) -> bool) -> Option<Reference> {
+        let mut spin = Spin::default();
+        let mut word = self.word.load(Ordering::Acquire);
+        loop {
+            if word.is_null() {
+                return None;
+            }
+            if word.addr() & PINNED != 0 {
+                spin.turn();
+                word = self.word.load(Ordering::Acquire);
+                continue;
+            }
+            let pinned = word.map_addr(|address| address | PINNED);
+            match self.word.compare_exchange_weak(
+                word,
+                pinned,
+                Ordering::Acquire,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => break,
+                Err(actual) => word = actual,
+            }
+        }
+        let task = NonNull::new(word).expect("checked above");
+        // SAFETY: pinned, so the registry's reference is still there.
+        let found = unsafe { wanted(raw::header(&task)) }.then(|| take_reference(task));
+        // Release: the remover, who acquires this, gives the registry's reference back only after ours was made.
+        self.word.store(word, Ordering::Release);
+        found
+    }
+}
+
+impl Shard {
+    pub(crate) fn allocate(number: u32) -> NonNull<Self> {
+        let shard = Box::new(Self {
+            population: AtomicU64::new(HELD),
+            free: AtomicU64::new(0),
+            fresh: AtomicU32::new(0),
+            number,
+            chunks: [const { OnceLock::new() }; CHUNKS],
+        });
+        // SAFETY: a box is never null.
+        unsafe { NonNull::new_unchecked(Box::into_raw(shard)) }
+    }
+
+    pub(crate) fn close(&self) {
+        self.population.fetch_or(CLOSED, Ordering::AcqRel);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.population.load(Ordering::Acquire) & CLOSED != 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        (self.population.load(Ordering::Acquire) / TASK) as usize
+    }
+
+    /// Takes a free slot and makes the id of its next task.
+    pub(crate) fn reserve(&self) -> Result<TaskId, Closed> {
+        // A hint that spares the work; `publish` decides.
+        if self.population.load(Ordering::Relaxed) & CLOSED != 0 {
+            return Err(Closed);
+        }
+        let (slot, index) = match self.pop() {
+            Some(found) => found,
+            None => self.grow(),
+        };
+        let generation = slot.generation.load(Ordering::Relaxed);
+        Ok(TaskId::new(self.number, index, generation))
+    }
+
+    /// Enters a task into its slot; false if the shard is closed, and then the slot is free again.
+    ///
+    /// # Safety
+    /// The id was reserved and not published; the task lives, and one reference to it is the registry's if the result is true.
+    pub(crate) unsafe fn publish(&self, id: TaskId, task: NonNull<Header>) -> bool {
+        let slot = self.slot(id.slot());
+        let pinned = task.as_ptr().map_addr(|address| address | PINNED);
+        // Relaxed: the read-modify-write that follows releases it to the closer; to others it is a pin without meaning.
+        slot.word.store(pinned, Ordering::Relaxed);
+        let before = self.population.fetch_add(TASK, Ordering::AcqRel);
+        if before & CLOSED == 0 {
+            // Release: the task is complete for whoever acquires its address.
+            slot.word.store(task.as_ptr(), Ordering::Release);
+            return true;
+        }
+        slot.word.store(ptr::null_mut(), Ordering::Release);
+        self.recycle(slot, id);
+        // `HELD` is set, for the spawner borrows the registry: the shard is not to be freed here.
+        self.population.fetch_sub(TASK, Ordering::Release);
+        false
+    }
+
+    /// Takes a task out. The registry's reference to it is the caller's from now on.
+    ///
+    /// # Safety
+    /// `this` points to this shard, with provenance over the whole; the task was published here under this id and not yet removed. The caller
+    /// does not touch the shard afterwards.
+    pub(crate) unsafe fn remove(&self, this: NonNull<Self>, id: TaskId, task: NonNull<Header>) {
+        let slot = self.slot(id.slot());
+        let mut spin = Spin::default();
+        // Acquire: pairs with the unpinning release, so that a lister's reference was made before ours is given back.
+        while slot
+            .word
+            .compare_exchange_weak(
+                task.as_ptr(),
+                ptr::null_mut(),
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            )
+            .is_err()
+        {
+            spin.turn();
+        }
+        self.recycle(slot, id);
+        // SAFETY: the task kept the shard alive until here.
+        unsafe { Self::forget(this, TASK) };
+    }
+
+    /// The registry goes away.
+    ///
+    /// # Safety
+    /// `this` points to this shard, with provenance over the whole, and nobody uses it through the registry any more.
+    pub(crate) unsafe fn release(&self, this: NonNull<Self>) {
+        // SAFETY: `HELD` kept the shard alive until here.
+        unsafe { Self::forget(this, HELD) };
+    }
+
+    /// Takes one user away, and frees the shard if it was the last.
+    ///
+    /// # Safety
+    /// `this` has provenance over the whole shard; the caller was that user.
+    unsafe fn forget(this: NonNull<Self>, user: u64) {
+        // SAFETY: the user keeps it alive until the subtraction.
+        let before = unsafe { this.as_ref() }
+            .population
+            .fetch_sub(user, Ordering::AcqRel);
+        if (before - user) & !CLOSED == 0 {
+            // SAFETY: made by `allocate` from a box, and no user is left.
+            drop(unsafe { Box::from_raw(this.as_ptr()) });
+        }
+    }
+
+    pub(crate) fn for_each(&self, mut f: impl FnMut(Reference)) {
+        // Acquire is not needed: see "Closing"; whatever else is not seen here came too late to be listed.
+        let fresh = self.fresh.load(Ordering::Relaxed).min(CAPACITY);
+        for index in 0..fresh {
+            let found = self.try_slot(index).and_then(|slot| slot.pin(|_| true));
+            if let Some(task) = found {
+                f(task);
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, id: TaskId) -> Option<Reference> {
+        if id.slot() >= CAPACITY {
+            return None;
+        }
+        self.try_slot(id.slot())?.pin(|task| task.id == id)
+    }
+
+    /// Prepares a slot that holds nothing for its next task.
+    fn recycle(&self, slot: &Slot, id: TaskId) {
+        if id.generation() == LAST_GENERATION {
+            return;
+        }
+        // Relaxed: the push releases it.
+        slot.generation
+            .store(id.generation() + 1, Ordering::Relaxed);
+        self.push(slot, id.slot());
+    }
+
+    fn push(&self, slot: &Slot, index: u32) {
+        let mut head = self.free.load(Ordering::Relaxed);
+        loop {
+            slot.next
+                .store((head & NUMBER_MASK) as u32, Ordering::Relaxed);
+            let new = (head & !NUMBER_MASK) | u64::from(index + 1);
+            // Release: generation and successor, for the pop that takes the slot.
+            match self
+                .free
+                .compare_exchange_weak(head, new, Ordering::Release, Ordering::Relaxed)
+            {
+                Ok(_) => return,
+                Err(actual) => head = actual,
+            }
+        }
+    }
+
+    fn pop(&self) -> Option<(&Slot, u32)> {
+        // Acquire, on either way to a head: what the push of that slot released (pops in between continue its release sequence).
+        let mut head = self.free.load(Ordering::Acquire);
+        loop {
+            let index = ((head & NUMBER_MASK) as u32).checked_sub(1)?;
+            let slot = self.slot(index);
+            let next = slot.next.load(Ordering::Relaxed);
+            let tag = (head & !NUMBER_MASK).wrapping_add(TAG_ONE);
+            match self.free.compare_exchange_weak(
+                head,
+                tag | u64::from(next),
+                Ordering::Acquire,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return Some((slot, index)),
+                Err(actual) => head = actual,
+            }
+        }
+    }
+
+    /// A slot that was never used.
+    #[cold]
+    fn grow(&self) -> (&Slot, u32) {
+        let index = self.fresh.fetch_add(1, Ordering::Relaxed);
+        if index >= CAPACITY {
+            self.fresh.fetch_sub(1, Ordering::Relaxed);
+            panic!(
+                "{CAPACITY} tasks are alive in one shard of the registry, and it can hold no more"
+            );
+        }
+        let (chunk, offset) = locate(index);
+        let slots = self.chunks[chunk]
+            .get_or_init(|| (0..FIRST_CHUNK << chunk).map(|_| Slot::new()).collect());
+        (&slots[offset], index)
+    }
+
+    /// A slot that somebody has used.
+    fn slot(&self, index: u32) -> &Slot {
+        self.try_slot(index).expect("a slot in use has its chunk")
+    }
+
+    fn try_slot(&self, index: u32) -> Option<&Slot> {
+        let (chunk, offset) = locate(index);
+        Some(&self.chunks[chunk].get()?[offset])
+    }
+}
+
+/// In which chunk a slot is, and where in it.
+fn locate(index: u32) -> (usize, usize) {
+    let shifted = index + FIRST_CHUNK;
+    let chunk = shifted.ilog2() - FIRST_CHUNK.ilog2();
+    (chunk as usize, (shifted - (FIRST_CHUNK << chunk)) as usize)
+}
