@@ -1,0 +1,42 @@
+# How anything is done here. `just` lists the recipes.
+
+_default:
+    @just --list --unsorted
+
+# The tests, doc tests and the guide's code included.
+test *ARGS:
+    cargo test --workspace {{ARGS}}
+
+# Everything that CI checks, or only the steps named: fmt clippy doc test readme shared_reactor portable poll_backend loom asan package outside.
+check *STEPS:
+    .ci/run {{STEPS}}
+
+# Format all crates.
+fmt:
+    cargo fmt --all
+
+# The concurrency models.
+loom: (check "loom")
+
+# The tests under AddressSanitizer.
+asan: (check "asan")
+
+# Criterion, peers one after the other: `just bench spawn`, `just bench --save-baseline before`.
+bench *ARGS:
+    cargo bench -p divisi-benches -- {{ARGS}}
+
+# The quick table, peers interleaved: `just compare echo/ timers/`.
+compare *ARGS:
+    cargo run --release -p divisi-benches --bin compare -- {{ARGS}}
+
+# The guide (where mdbook is installed) and the reference.
+docs:
+    if command -v mdbook >/dev/null; then mdbook build docs; else echo "no mdbook: cargo install mdbook builds the guide"; fi
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# One of the examples, by name.
+example NAME *ARGS:
+    cargo run --release -p divisi --example {{NAME}} -- {{ARGS}}
+
+# I/O that stays quick while every core computes.
+demo: (example "compute_server")
