@@ -1,1 +1,76 @@
-//! TODO
+//! An async runtime: asyncio's whole programming model, on every core, with CPU-bound work that never makes I/O wait.
+//!
+//! ```
+//! use std::time::Duration;
+//! use divisi::prelude::*;
+//!
+//! #[divisi::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let listener = divisi::net::TcpListener::bind("127.0.0.1:0").await?;
+//!     let address = listener.local_addr()?;
+//!
+//!     // A task: runs concurrently, on any core.
+//!     let server = divisi::spawn(async move {
+//!         let (mut stream, _peer) = listener.accept().await?;
+//!         let mut request = [0; 5];
+//!         stream.read_exact(&mut request).await?;
+//!         // CPU-bound work goes to the compute pool; this worker goes on with its I/O.
+//!         let reply = divisi::offload(move || request.map(|byte| byte.to_ascii_uppercase())).await.unwrap();
+//!         stream.write_all(&reply).await
+//!     });
+//!
+//!     let mut stream = divisi::net::TcpStream::connect(address).await?;
+//!     stream.write_all(b"hello").await?;
+//!     let mut reply = [0; 5];
+//!     divisi::time::timeout(Duration::from_secs(5), stream.read_exact(&mut reply)).await??;
+//!     assert_eq!(&reply, b"HELLO");
+//!     server.await.unwrap()
+//! }
+//! ```
+//!
+//! # The parts
+//!
+//! | you want to | use |
+//! |---|---|
+//! | start | [`run`], [`main`], [`Runtime`], [`LocalRuntime`] |
+//! | do things concurrently | [`spawn`], [`join!`], [`try_join!`], [`select!`], [`task`] |
+//! | wait for time | [`time`] |
+//! | talk to others | [`net`], [`io`] |
+//! | call what waits | [`spawn_blocking`] |
+//! | compute | [`offload`], [`compute`] |
+//! | pass values between tasks | [`channel`] |
+//! | see what goes on | [`Handle::tasks`], [`Handle::metrics`], [`runtime::Builder::exception_handler`] |
+//!
+//! # Platforms
+//!
+//! Linux is tested. Other Unix systems go through the portable path of the `polling` crate and are not.
+
+#![forbid(unsafe_code)]
+
+// The macros name this crate as users see it.
+extern crate self as divisi;
+
+mod context;
+mod pool;
+
+pub mod channel;
+pub mod compute;
+pub mod future;
+#[cfg(feature = "hyper")]
+pub mod hyper;
+pub mod io;
+pub mod net;
+pub mod prelude;
+pub mod runtime;
+pub mod task;
+pub mod time;
+
+#[doc(hidden)]
+pub mod __private;
+
+pub use compute::{offload, offload_scope};
+pub use context::EnterGuard;
+pub use divisi_macros::{main, test};
+pub use pool::spawn_blocking;
+pub use runtime::{BuildError, Clock, Handle, LocalRuntime, Runtime, Shutdown, ShutdownReport, run};
+pub use task::{JoinError, JoinHandle, spawn, spawn_local, spawn_reporting, yield_now};

@@ -1,0 +1,71 @@
+//! What a scheduler is built from, and the numbers that steer it.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use divisi_task::{Registry, UnhandledPanic};
+
+use crate::park::Park;
+
+/// Polls between two looks at the driver and the injector by a worker that always has something to run.
+/// 61 is Go's and tokio's number: prime, so that it does not resonate with loops of user code.
+pub(crate) const TICKS_PER_MAINTENANCE: u32 = 61;
+/// The same interval in time: with long polls the worker looks more often than every 61 of them.
+pub(crate) const MAINTENANCE_PERIOD: Duration = Duration::from_micros(100);
+/// Events that a busy worker takes from its driver in one look; the rest waits for the next, so that a burst cannot
+/// fill the run queue faster than it drains.
+pub(crate) const EVENTS_PER_BUSY_LOOK: usize = 64;
+/// Polls in a row that may come from the run slot before the run queue gets its turn.
+pub(crate) const SLOT_STREAK: u32 = 3;
+/// A run queue this long is worth a second core: its owner wakes a peer, and thieves take from it without waiting.
+/// Below it the owner is done sooner than a peer is awake (a wake-up is 5 to 10 us, a short poll 0.1 us).
+pub(crate) const LONG_QUEUE: usize = 8;
+/// Most tasks that one theft moves.
+pub(crate) const STEAL_BATCH: usize = 32;
+/// The lookout's first wait while queued tasks of a busy worker might grow old, and the age from which they are stolen.
+pub(crate) const FIRST_LOOK: Duration = Duration::from_micros(50);
+/// The lookout's longest wait while another worker is inside a poll.
+pub(crate) const BUSY_LOOK: Duration = Duration::from_millis(1);
+/// The lookout's longest wait while all workers sleep but have run something lately; after one such wait without any
+/// activity it sleeps without limit.
+pub(crate) const QUIET_LOOK: Duration = Duration::from_millis(8);
+/// How often the monitor looks while anything runs.
+pub(crate) const MONITOR_PERIOD: Duration = Duration::from_millis(10);
+/// How long `block_on` waits for seat 0 to be handed over by a worker that is inside a poll before it does without.
+pub(crate) const SEAT_PATIENCE: Duration = Duration::from_millis(10);
+
+/// Runs on a thread that takes a seat, with the seat's number; what it returns is dropped when the thread leaves the seat.
+pub type EnterSeat = Arc<dyn Fn(usize) -> Box<dyn Any> + Send + Sync>;
+
+/// The parts and choices that a [`Scheduler`](crate::Scheduler) is built from.
+pub struct Setup {
+    /// One driver a seat; their number is the number of workers.
+    pub drivers: Vec<Box<dyn Park>>,
+    /// Where all tasks are listed.
+    pub registry: Arc<Registry>,
+    /// Whether background threads hold the seats. Without them only `block_on` and `turn` run tasks.
+    pub background: bool,
+    /// The name of the background thread of a seat.
+    pub thread_name: Arc<dyn Fn(usize) -> String + Send + Sync>,
+    /// Stack size of background threads in bytes; `None` leaves std's default.
+    pub stack_size: Option<usize>,
+    /// Runs on every thread that takes a seat.
+    pub enter: EnterSeat,
+    /// Receives panics that no handle will see.
+    pub unhandled_panic: Arc<dyn Fn(UnhandledPanic) + Send + Sync>,
+    /// With a virtual clock: moves time to the next deadline, fires what is due and says whether there was any.
+    pub jump: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup")
+            .field("workers", &self.drivers.len())
+            .field("background", &self.background)
+            .field("stack_size", &self.stack_size)
+            .field("virtual_clock", &self.jump.is_some())
+            .finish_non_exhaustive()
+    }
+}

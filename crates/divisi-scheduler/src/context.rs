@@ -1,0 +1,186 @@
+//! What the current thread is to a scheduler: the holder of a seat, or nobody.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+
+use divisi_task::{Cause, Runnable};
+
+use crate::config::LONG_QUEUE;
+use crate::seat::{Core, Seat};
+use crate::shared::{Home, Phase, Shared};
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Context>>> = const { RefCell::new(None) };
+}
+
+/// A thread that holds a seat.
+pub(crate) struct Context {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) home: Arc<Home>,
+    pub(crate) seat: usize,
+    /// `None` only while the thread leaves the seat.
+    pub(crate) core: RefCell<Option<Box<Core>>>,
+    /// Set while the driver handles events: what it wakes goes to the run queue in order, and a peer is woken once at the end.
+    pub(crate) in_driver: Cell<bool>,
+}
+
+impl Context {
+    pub(crate) fn seat(&self) -> &Seat {
+        &self.shared.seats[self.seat]
+    }
+
+    fn push(&self, task: Runnable, cause: Cause) {
+        let seat = self.seat();
+        if cause == Cause::Woken && !self.in_driver.get() {
+            // The task that was just woken most likely continues with data that is in this core's cache.
+            if let Some(displaced) = seat.slot.replace(task) {
+                self.queue(displaced);
+            } else {
+                self.want_lookout();
+            }
+        } else {
+            self.queue(task);
+        }
+    }
+
+    fn queue(&self, task: Runnable) {
+        let core = self.core.borrow();
+        let Some(core) = core.as_ref() else {
+            return self.shared.inject(task);
+        };
+        core.queue.push(task);
+        if self.in_driver.get() {
+            return;
+        }
+        if core.queue.len() >= LONG_QUEUE {
+            self.offer_work();
+        } else {
+            self.want_lookout();
+        }
+    }
+
+    /// Wakes a peer for a queue that has become long.
+    pub(crate) fn offer_work(&self) {
+        if self.shared.idle.any_parked() {
+            self.shared.wake_for_work();
+        }
+    }
+
+    /// Something waits behind the poll that runs now: see that somebody looks after it if this poll does not end.
+    fn want_lookout(&self) {
+        if self.shared.lookout.is_vacant() && self.shared.idle.any_parked() {
+            self.shared.wake_for_work();
+        }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("seat", &self.seat)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Puts a runnable task where it belongs: the current worker's slot or queue if it belongs to that scheduler, else the injector.
+pub(crate) fn schedule(shared: &Arc<Shared>, task: Runnable, cause: Cause) {
+    let mut task = Some(task);
+    // The thread-local may be gone already when a destructor of another one wakes a task.
+    let _ = CURRENT.try_with(|current| {
+        if let Some(context) = current.borrow().as_ref() {
+            if Arc::ptr_eq(&context.shared, shared) {
+                if let Some(task) = task.take() {
+                    context.push(task, cause);
+                }
+            }
+        }
+    });
+    if let Some(task) = task {
+        shared.inject(task);
+    }
+}
+
+/// Whether the current thread holds a seat of any scheduler.
+pub(crate) fn is_worker() -> bool {
+    CURRENT
+        .try_with(|current| current.borrow().is_some())
+        .unwrap_or(false)
+}
+
+/// The seat that the current thread holds in this scheduler.
+pub(crate) fn seat_in(shared: &Shared) -> Option<usize> {
+    CURRENT
+        .try_with(|current| {
+            current
+                .borrow()
+                .as_ref()
+                .filter(|context| std::ptr::eq(&*context.shared, shared))
+                .map(|context| context.seat)
+        })
+        .ok()
+        .flatten()
+}
+
+/// The home that a spawn from the current thread goes through.
+pub(crate) fn with_home<R>(fallback: &Arc<Home>, f: impl FnOnce(&Arc<Home>) -> R) -> R {
+    let context = CURRENT
+        .try_with(|current| current.borrow().clone())
+        .ok()
+        .flatten();
+    match &context {
+        Some(context) if Arc::ptr_eq(&context.shared, &fallback.shared) => f(&context.home),
+        _ => f(fallback),
+    }
+}
+
+/// Makes the current thread a worker until the guard is dropped; the core then goes back to its seat.
+pub(crate) fn enter(shared: &Arc<Shared>, seat: usize, mut core: Box<Core>) -> Entered {
+    if std::mem::take(&mut core.announced) {
+        core.searching = shared.idle.unpark(seat);
+    }
+    let context = Rc::new(Context {
+        shared: shared.clone(),
+        home: Arc::new(Home {
+            shared: shared.clone(),
+            shard: seat,
+        }),
+        seat,
+        core: RefCell::new(Some(core)),
+        in_driver: Cell::new(false),
+    });
+    CURRENT.with(|current| {
+        let before = current.borrow_mut().replace(context.clone());
+        assert!(before.is_none(), "a thread holds one seat at a time");
+    });
+    Entered { context }
+}
+
+/// See [`enter`].
+#[derive(Debug)]
+pub(crate) struct Entered {
+    pub(crate) context: Rc<Context>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let _ = CURRENT.try_with(|current| current.borrow_mut().take());
+        let core = self.context.core.borrow_mut().take();
+        if let Some(mut core) = core {
+            if core.searching {
+                core.searching = false;
+                // Wake-ups that producers left out on this worker's account are made good.
+                self.context.shared.idle.end_search();
+                self.context.shared.wake_for_work();
+            }
+            self.context.seat().give_back(core);
+        }
+        // What was queued here after the stopping thread emptied the queues (see `shared`).
+        fence(Ordering::SeqCst);
+        if self.context.shared.phase() == Phase::Stopped {
+            self.context.seat().drop_queued();
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! `block_on`: a future that the calling thread drives itself.
+//!
+//! With a seat, the thread is a worker that also polls the root; without one (somebody else blocks on this scheduler already, or
+//! the seat's holder is inside a long poll) it polls the root alone and sleeps in between.
+//!
+//! A wake-up of the root sets `woken` and then unparks the thread, by the driver of its seat or by its own token; both remember an
+//! unpark that comes early. The thread reads `woken` after it has announced its sleep. So the wake-up is seen by that read, or
+//! its unpark ends the sleep. A wake-up by the root's own thread needs no unpark: that thread reads `woken` before it sleeps.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use divisi_task::budget;
+
+use crate::context;
+use crate::seat::Core;
+use crate::shared::{Phase, Shared};
+use crate::worker::Worker;
+
+struct RootWake {
+    woken: AtomicBool,
+    shared: Arc<Shared>,
+    seat: Option<usize>,
+    thread: Thread,
+}
+
+impl Wake for RootWake {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.woken.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        match self.seat {
+            None => self.thread.unpark(),
+            Some(seat) if context::seat_in(&self.shared) == Some(seat) => {}
+            Some(seat) => self.shared.seats[seat].driver.unpark(),
+        }
+    }
+}
+
+struct Root {
+    wake: Arc<RootWake>,
+    waker: Waker,
+}
+
+impl Root {
+    fn new(shared: &Arc<Shared>, seat: Option<usize>) -> Root {
+        let wake = Arc::new(RootWake {
+            woken: AtomicBool::new(true),
+            shared: shared.clone(),
+            seat,
+            thread: thread::current(),
+        });
+        let waker = Waker::from(wake.clone());
+        Root { wake, waker }
+    }
+
+    fn is_woken(&self) -> bool {
+        self.wake.woken.load(Ordering::SeqCst)
+    }
+
+    /// Polls if there was a wake-up since the last poll.
+    fn poll<T>(&self, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        if !self.wake.woken.swap(false, Ordering::SeqCst) {
+            return Poll::Pending;
+        }
+        budget::limited(|| poll(&mut Context::from_waker(&self.waker)))
+    }
+}
+
+/// Runs `future` and, between its polls, the tasks of the seat. `None`: the scheduler was stopped before the future ended.
+pub(crate) fn run_on_seat<F: Future>(
+    shared: &Arc<Shared>,
+    seat: usize,
+    core: Box<Core>,
+    future: F,
+) -> Option<F::Output> {
+    let _entered_hook = (shared.enter)(seat);
+    let mut future = pin!(future);
+    let entered = context::enter(shared, seat, core);
+    let worker = Worker::new(entered.context.clone());
+    let root = Root::new(shared, Some(seat));
+    shared.monitor.stir();
+    loop {
+        if let Poll::Ready(output) = root.poll(|cx| future.as_mut().poll(cx)) {
+            return Some(output);
+        }
+        let stopping = || shared.phase() != Phase::Running;
+        if stopping() {
+            return None;
+        }
+        if !worker.step() {
+            worker.sleep(|| root.is_woken() || stopping());
+        }
+    }
+}
+
+/// Runs `future` on a thread that holds no seat.
+pub(crate) fn run_alone<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output {
+    let _entered_hook = (shared.enter)(0);
+    let mut future = pin!(future);
+    let root = Root::new(shared, None);
+    shared.census.hold();
+    loop {
+        if let Poll::Ready(output) = root.poll(|cx| future.as_mut().poll(cx)) {
+            release(shared);
+            return output;
+        }
+        if root.is_woken() {
+            continue;
+        }
+        // While this thread sleeps it does not keep virtual time from moving.
+        release(shared);
+        while !root.is_woken() {
+            thread::park();
+        }
+        shared.census.hold();
+    }
+}
+
+fn release(shared: &Shared) {
+    if shared.census.release() {
+        shared.wake_any();
+    }
+}

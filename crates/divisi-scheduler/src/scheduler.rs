@@ -1,0 +1,373 @@
+//! The handle to a scheduler: start, spawn, drive, stop.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use divisi_task::{Cause, Closed, JoinHandle, Registry, SpawnOptions};
+
+use crate::config::{SEAT_PATIENCE, Setup};
+use crate::context;
+use crate::metrics::SchedulerMetrics;
+use crate::monitor;
+use crate::root;
+use crate::shared::{Home, Phase, Shared};
+use crate::worker::Worker;
+
+/// A counted handle to a scheduler. Dropping handles stops nothing; see [`stop`](Scheduler::stop).
+#[derive(Clone)]
+pub struct Scheduler {
+    shared: Arc<Shared>,
+    home: Arc<Home>,
+    thread_name: Arc<dyn Fn(usize) -> String + Send + Sync>,
+    stack_size: Option<usize>,
+}
+
+/// Why [`Scheduler::block_on`] could not run a future to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BlockOnError {
+    /// The thread already drives a scheduler.
+    Nested,
+    /// The scheduler has been stopped.
+    Stopped,
+}
+
+impl fmt::Display for BlockOnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BlockOnError::Nested => {
+                "this thread already drives a divisi runtime, and blocking on another future here would stall its tasks: \
+                 `.await` the future, or block on it from a thread of its own (`spawn_blocking`)"
+            }
+            BlockOnError::Stopped => "the divisi runtime was shut down before the future completed: keep the `Runtime` alive until it has",
+        })
+    }
+}
+
+impl std::error::Error for BlockOnError {}
+
+/// What was left when a scheduler had stopped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// Seats whose threads were still inside a poll at the deadline. They end when that poll returns.
+    pub stuck_seats: Vec<usize>,
+}
+
+impl Scheduler {
+    /// Makes a scheduler; no thread runs before [`start`](Scheduler::start).
+    ///
+    /// # Panics
+    ///
+    /// If `setup` has no driver.
+    pub fn new(setup: Setup) -> Scheduler {
+        assert!(
+            !setup.drivers.is_empty(),
+            "a scheduler needs at least one worker"
+        );
+        let (thread_name, stack_size) = (setup.thread_name.clone(), setup.stack_size);
+        let shared = Arc::new(Shared::new(setup));
+        let home = Arc::new(Home {
+            shared: shared.clone(),
+            shard: shared.seats.len(),
+        });
+        Scheduler {
+            shared,
+            home,
+            thread_name,
+            stack_size,
+        }
+    }
+
+    /// Starts the background threads.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, if it refuses a thread; the scheduler is stopped then.
+    pub fn start(&self) -> io::Result<()> {
+        if !self.shared.background {
+            return Ok(());
+        }
+        let started = (0..self.shared.seats.len())
+            .try_for_each(|seat| self.start_worker(seat))
+            .and_then(|()| {
+                if self.shared.seats.len() > 1 {
+                    self.start_monitor()
+                } else {
+                    Ok(())
+                }
+            });
+        if started.is_err() {
+            self.stop(Instant::now() + Duration::from_secs(1));
+        }
+        started
+    }
+
+    fn thread(&self, name: String) -> thread::Builder {
+        let builder = thread::Builder::new().name(name);
+        match self.stack_size {
+            Some(bytes) => builder.stack_size(bytes),
+            None => builder,
+        }
+    }
+
+    fn start_worker(&self, seat: usize) -> io::Result<()> {
+        self.start_thread(seat, move |shared| run_in_background(shared, seat))
+    }
+
+    /// `number` names the thread and is what `wait_for_threads` knows it by: a seat, or the number after the last for the monitor.
+    fn start_thread(
+        &self,
+        number: usize,
+        body: impl FnOnce(&Arc<Shared>) + Send + 'static,
+    ) -> io::Result<()> {
+        let shared = self.shared.clone();
+        shared.thread_starts(number);
+        let started = self.thread((self.thread_name)(number)).spawn(move || {
+            let _ended = OnDrop(|| shared.thread_ends(number));
+            body(&shared);
+        });
+        if started.is_err() {
+            self.shared.thread_ends(number);
+        }
+        started.map(drop)
+    }
+
+    fn start_monitor(&self) -> io::Result<()> {
+        self.start_thread(self.workers(), |shared| monitor::run(shared))
+    }
+
+    /// Spawns a task. From a worker it goes to that worker's queue, from elsewhere to the injector.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] after [`close`](Scheduler::close).
+    pub fn spawn<F>(
+        &self,
+        future: F,
+        options: SpawnOptions,
+    ) -> Result<JoinHandle<F::Output>, Closed>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        context::with_home(&self.home, |home| {
+            let (task, handle) = divisi_task::spawn(
+                future,
+                home.clone(),
+                &self.shared.registry,
+                options.shard(home.shard),
+            )?;
+            context::schedule(&self.shared, task, Cause::Spawned);
+            Ok(handle)
+        })
+    }
+
+    /// Spawns a task that never leaves the current thread. Only a scheduler without background threads can run it, on the
+    /// thread that drives it.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] after [`close`](Scheduler::close).
+    ///
+    /// # Panics
+    ///
+    /// If the scheduler has background threads.
+    pub fn spawn_local<F>(
+        &self,
+        future: F,
+        options: SpawnOptions,
+    ) -> Result<JoinHandle<F::Output>, Closed>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        assert!(
+            !self.shared.background,
+            "local tasks need a scheduler that runs on one thread only"
+        );
+        context::with_home(&self.home, |home| {
+            let (task, handle) = divisi_task::spawn_local(
+                future,
+                home.clone(),
+                &self.shared.registry,
+                options.shard(home.shard),
+            )?;
+            context::schedule(&self.shared, task, Cause::Spawned);
+            Ok(handle)
+        })
+    }
+
+    /// Drives `future` on the current thread until it completes; the thread is a worker meanwhile if seat 0 can be had.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockOnError::Nested`] on a thread that drives a scheduler already, [`BlockOnError::Stopped`] if this one stops first.
+    pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, BlockOnError> {
+        if context::is_worker() {
+            return Err(BlockOnError::Nested);
+        }
+        if self.shared.phase() != Phase::Running {
+            return Err(BlockOnError::Stopped);
+        }
+        match self.shared.seats[0].take_until(Instant::now() + SEAT_PATIENCE) {
+            Some(core) => {
+                root::run_on_seat(&self.shared, 0, core, future).ok_or(BlockOnError::Stopped)
+            }
+            None => Ok(root::run_alone(&self.shared, future)),
+        }
+    }
+
+    /// Drives `future` on the current thread without taking a seat. The tasks it waits for must be run by others.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockOnError::Nested`] on a thread that drives a scheduler already.
+    pub fn block_on_alone<F: Future>(&self, future: F) -> Result<F::Output, BlockOnError> {
+        if context::is_worker() {
+            return Err(BlockOnError::Nested);
+        }
+        Ok(root::run_alone(&self.shared, future))
+    }
+
+    /// Handles ready events and runs ready tasks on the current thread, at most `polls` of them, without ever waiting. Returns how
+    /// many tasks it polled. For schedulers without background threads that another event loop drives.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockOnError::Nested`] on a thread that drives a scheduler already, or while another thread drives this one.
+    pub fn turn(&self, polls: usize) -> Result<usize, BlockOnError> {
+        if context::is_worker() {
+            return Err(BlockOnError::Nested);
+        }
+        if self.shared.phase() != Phase::Running {
+            return Err(BlockOnError::Stopped);
+        }
+        let core = self.shared.seats[0]
+            .take_now()
+            .ok_or(BlockOnError::Nested)?;
+        let _entered_hook = (self.shared.enter)(0);
+        let entered = context::enter(&self.shared, 0, core);
+        let worker = Worker::new(entered.context.clone());
+        Ok(worker.turn(polls))
+    }
+
+    /// The seat that the current thread holds in this scheduler.
+    pub fn current_seat(&self) -> Option<usize> {
+        context::seat_in(&self.shared)
+    }
+
+    /// The number of workers.
+    pub fn workers(&self) -> usize {
+        self.shared.seats.len()
+    }
+
+    /// Whether tasks wait to be run on the current moment's snapshot of all queues.
+    pub fn has_ready_tasks(&self) -> bool {
+        !self.shared.injector.is_empty()
+            || self.shared.seats.iter().any(|seat| seat.queue_length() > 0)
+    }
+
+    /// Where all tasks are listed.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.shared.registry
+    }
+
+    /// Counters and queue lengths as they are now.
+    pub fn metrics(&self) -> SchedulerMetrics {
+        SchedulerMetrics {
+            workers: self
+                .shared
+                .seats
+                .iter()
+                .map(|seat| seat.metrics())
+                .collect(),
+            injector_length: self.shared.injector.len(),
+            live_tasks: self.shared.registry.len(),
+            monitor_wakeups: self.shared.monitor.wakeups.get(),
+        }
+    }
+
+    /// Keeps virtual time from moving until [`release_clock`](Scheduler::release_clock): something runs that the scheduler does not see.
+    pub fn hold_clock(&self) {
+        self.shared.census.hold();
+    }
+
+    /// Ends one [`hold_clock`](Scheduler::hold_clock).
+    pub fn release_clock(&self) {
+        if self.shared.census.release() {
+            self.shared.wake_any();
+        }
+    }
+
+    /// Something ended that may have kept virtual time from moving, or was the last thing that [`wait_empty`](Scheduler::wait_empty) waits for,
+    /// and that is not a task of this scheduler: a job of a pool.
+    pub fn job_ended(&self) {
+        self.shared.emptying.task_ended();
+        if self.shared.census.is_virtual() {
+            self.shared.wake_any();
+        }
+    }
+
+    /// Blocks the calling thread until no task lives or the deadline has passed. Returns whether none lives.
+    pub fn wait_empty(&self, deadline: Instant) -> bool {
+        self.shared.emptying.wait(&self.shared.registry, deadline)
+    }
+
+    /// Refuses new tasks from now on. Those that live go on.
+    pub fn close(&self) {
+        self.shared.registry.close();
+    }
+
+    /// Stops the workers: each leaves as soon as the poll it is in returns. Waits for that until `deadline`, then drops what is still queued,
+    /// which cancels it. May be called again, and from a worker, which does not wait for itself.
+    pub fn stop(&self, deadline: Instant) -> Stopped {
+        self.close();
+        self.shared.advance_to(Phase::Stopping);
+        self.shared.wake_everybody();
+        let stuck_seats = self.shared.wait_for_threads(deadline);
+        self.shared.advance_to(Phase::Stopped);
+        self.shared.drop_injected();
+        self.shared.seats.iter().for_each(|seat| seat.drop_queued());
+        Stopped { stuck_seats }
+    }
+}
+
+impl fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Scheduler").field(&self.shared).finish()
+    }
+}
+
+/// Whether the current thread drives a scheduler at the moment.
+pub fn is_worker_thread() -> bool {
+    context::is_worker()
+}
+
+/// The life of a background thread: hold the seat whenever nobody else wants it.
+fn run_in_background(shared: &Arc<Shared>, seat: usize) {
+    let _entered_hook = (shared.enter)(seat);
+    let stopping = || shared.phase() != Phase::Running;
+    while let Some(core) = shared.seats[seat].take_in_background(stopping) {
+        let entered = context::enter(shared, seat, core);
+        let worker = Worker::new(entered.context.clone());
+        let leave = || stopping() || shared.seats[seat].is_wanted();
+        while !leave() {
+            if !worker.step() {
+                worker.sleep(leave);
+            }
+        }
+    }
+}
+
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}

@@ -1,0 +1,194 @@
+//! A seat: the parts of a worker that others may touch, and the box in which its core changes hands.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crossbeam_deque::{Steal, Stealer, Worker as Deque};
+use crossbeam_utils::CachePadded;
+use divisi_task::{RunSlot, Runnable};
+use parking_lot::{Condvar, Mutex};
+
+use crate::config::TICKS_PER_MAINTENANCE;
+use crate::lookout::Look;
+use crate::metrics::{Counters, WorkerMetrics};
+use crate::park::Park;
+
+/// What only the thread that holds the seat may use.
+pub(crate) struct Core {
+    pub(crate) queue: Deque<Runnable>,
+    /// Polls since the last maintenance, and the number of them at which the next is due.
+    pub(crate) ticks: u32,
+    pub(crate) next_maintenance: u32,
+    pub(crate) last_maintenance: Instant,
+    /// Polls in a row that came from the run slot.
+    pub(crate) slot_streak: u32,
+    /// Whether this worker counts as searching: another thread claimed it and it has not found anything yet.
+    pub(crate) searching: bool,
+    /// The last turn left the seat announced as parked (see [`Worker::turn`](crate::worker::Worker::turn)).
+    pub(crate) announced: bool,
+    /// State of the xorshift generator that picks the first victim.
+    pub(crate) random: u32,
+    pub(crate) looks: Vec<Look>,
+    pub(crate) look_wait: std::time::Duration,
+    /// All polls of all workers at the lookout's last quiet look.
+    pub(crate) quiet_since: Option<u64>,
+}
+
+pub(crate) struct Seat {
+    pub(crate) stealer: Stealer<Runnable>,
+    /// Written by the owner at every wake-up and by thieves rarely: a line of its own.
+    pub(crate) slot: CachePadded<RunSlot>,
+    pub(crate) counters: CachePadded<Counters>,
+    pub(crate) driver: Box<dyn Park>,
+    chair: Mutex<Chair>,
+    chair_changed: Condvar,
+    /// Somebody waits for this seat; its holder leaves at the next opportunity.
+    wanted: AtomicBool,
+}
+
+/// Where the core lies while nobody holds the seat.
+struct Chair {
+    core: Option<Box<Core>>,
+    waiting: usize,
+}
+
+impl Seat {
+    pub(crate) fn new(index: usize, seats: usize, driver: Box<dyn Park>) -> Seat {
+        let queue = Deque::new_fifo();
+        let stealer = queue.stealer();
+        let core = Core {
+            queue,
+            ticks: 0,
+            next_maintenance: TICKS_PER_MAINTENANCE,
+            last_maintenance: Instant::now(),
+            slot_streak: 0,
+            searching: false,
+            announced: false,
+            // Any odd constant keeps the state from being zero; the golden ratio spreads neighbouring seats.
+            random: 0x9E37_79B9_u32.wrapping_mul(2 * index as u32 + 1),
+            looks: vec![Look::default(); seats],
+            look_wait: crate::config::FIRST_LOOK,
+            quiet_since: None,
+        };
+        Seat {
+            stealer,
+            slot: CachePadded::new(RunSlot::new()),
+            counters: CachePadded::new(Counters::default()),
+            driver,
+            chair: Mutex::new(Chair {
+                core: Some(Box::new(core)),
+                waiting: 0,
+            }),
+            chair_changed: Condvar::new(),
+            wanted: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the holder should give the seat up for somebody who waits.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Acquire)
+    }
+
+    /// Takes the seat, asking its holder to leave and waiting for that until `deadline`.
+    pub(crate) fn take_until(&self, deadline: Instant) -> Option<Box<Core>> {
+        let mut chair = self.chair.lock();
+        if let Some(core) = chair.core.take() {
+            return Some(core);
+        }
+        chair.waiting += 1;
+        self.wanted.store(true, Ordering::Release);
+        self.driver.unpark();
+        let core = loop {
+            if let Some(core) = chair.core.take() {
+                break Some(core);
+            }
+            if self
+                .chair_changed
+                .wait_until(&mut chair, deadline)
+                .timed_out()
+            {
+                break chair.core.take();
+            }
+        };
+        chair.waiting -= 1;
+        if chair.waiting == 0 {
+            self.wanted.store(false, Ordering::Release);
+            // A background holder waits until nobody else wants the seat.
+            self.chair_changed.notify_all();
+        }
+        core
+    }
+
+    /// Takes the seat if it is free this moment.
+    pub(crate) fn take_now(&self) -> Option<Box<Core>> {
+        self.chair.lock().core.take()
+    }
+
+    /// Takes the seat for its background thread: waits as long as others hold it or want it, and gives up when `stopped`.
+    pub(crate) fn take_in_background(&self, stopped: impl Fn() -> bool) -> Option<Box<Core>> {
+        let mut chair = self.chair.lock();
+        loop {
+            if stopped() {
+                return None;
+            }
+            if chair.waiting > 0 || chair.core.is_none() {
+                self.chair_changed.wait(&mut chair);
+            } else {
+                return chair.core.take();
+            }
+        }
+    }
+
+    /// Gives the seat back.
+    pub(crate) fn give_back(&self, core: Box<Core>) {
+        self.chair.lock().core = Some(core);
+        self.chair_changed.notify_all();
+    }
+
+    /// Lets everybody who waits for the seat look at the scheduler's phase again.
+    pub(crate) fn wake_waiting(&self) {
+        drop(self.chair.lock());
+        self.chair_changed.notify_all();
+    }
+
+    pub(crate) fn queue_length(&self) -> usize {
+        self.stealer.len() + usize::from(!self.slot.is_empty())
+    }
+
+    /// Drops, and so cancels, whatever waits here. For a scheduler that has stopped.
+    pub(crate) fn drop_queued(&self) {
+        drop(self.slot.take());
+        loop {
+            match self.stealer.steal() {
+                Steal::Success(task) => drop(task),
+                Steal::Retry => {}
+                Steal::Empty => return,
+            }
+        }
+    }
+
+    pub(crate) fn metrics(&self) -> WorkerMetrics {
+        let counters = &self.counters;
+        WorkerMetrics {
+            polls: counters.polls.get(),
+            steals: counters.steals.get(),
+            stolen_tasks: counters.stolen_tasks.get(),
+            parks: counters.parks.get(),
+            futile_wakeups: counters.futile_wakeups.get(),
+            injector_pops: counters.injector_pops.get(),
+            looks: counters.looks.get(),
+            rescued_drivers: counters.rescued_drivers.get(),
+            queue_length: self.queue_length(),
+        }
+    }
+}
+
+impl fmt::Debug for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seat")
+            .field("metrics", &self.metrics())
+            .field("wanted", &self.is_wanted())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,229 @@
+//! What all workers share, and how a task gets to a place where one of them finds it.
+//!
+//! # Stopping without a leak
+//!
+//! A waker may be used after the workers have left. A task that it pushed to the injector then would keep itself alive: the
+//! task owns a reference to [`Shared`], which owns the injector. So whoever pushes looks at the phase *after* the push, and
+//! whoever sets [`Phase::Stopped`] empties the injector *after* the store; with a `SeqCst` fence between the two steps on both sides,
+//! one of them sees what the other did and drops the task, which cancels it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering, fence};
+
+use crossbeam_deque::{Injector, Steal};
+use divisi_task::{Cause, Registry, Runnable, Schedule, TaskId, UnhandledPanic};
+use parking_lot::{Condvar, Mutex};
+
+use crate::census::Census;
+use crate::config::{EnterSeat, LONG_QUEUE, Setup};
+use crate::context;
+use crate::emptying::Emptying;
+use crate::idle::Idle;
+use crate::lookout::Lookout;
+use crate::monitor::Monitor;
+use crate::seat::Seat;
+
+/// How far a scheduler is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    Running = 0,
+    /// Workers leave their seats as soon as the poll they are in returns.
+    Stopping = 1,
+    /// No worker will look at the injector again.
+    Stopped = 2,
+}
+
+pub(crate) struct Shared {
+    pub(crate) seats: Box<[Seat]>,
+    pub(crate) injector: Injector<Runnable>,
+    pub(crate) idle: Idle,
+    pub(crate) lookout: Lookout,
+    pub(crate) monitor: Monitor,
+    pub(crate) census: Census,
+    pub(crate) emptying: Emptying,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) background: bool,
+    pub(crate) enter: EnterSeat,
+    unhandled_panic: Arc<dyn Fn(UnhandledPanic) + Send + Sync>,
+    phase: AtomicU8,
+    /// Background threads that have not ended.
+    alive: Mutex<Vec<usize>>,
+    ended: Condvar,
+}
+
+impl Shared {
+    pub(crate) fn new(setup: Setup) -> Shared {
+        let count = setup.drivers.len();
+        let seats: Box<[Seat]> = setup
+            .drivers
+            .into_iter()
+            .enumerate()
+            .map(|(index, driver)| Seat::new(index, count, driver))
+            .collect();
+        Shared {
+            idle: Idle::new(count),
+            lookout: Lookout::default(),
+            monitor: Monitor::default(),
+            census: Census::new(setup.jump),
+            emptying: Emptying::default(),
+            registry: setup.registry,
+            background: setup.background,
+            enter: setup.enter,
+            unhandled_panic: setup.unhandled_panic,
+            injector: Injector::new(),
+            phase: AtomicU8::new(Phase::Running as u8),
+            alive: Mutex::new(Vec::new()),
+            ended: Condvar::new(),
+            seats,
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Running,
+            1 => Phase::Stopping,
+            _ => Phase::Stopped,
+        }
+    }
+
+    /// Never goes back.
+    pub(crate) fn advance_to(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Queues a task from a thread that holds no seat of this scheduler.
+    pub(crate) fn inject(&self, task: Runnable) {
+        self.injector.push(task);
+        // Contains the fence that the module doc asks for.
+        self.wake_for_work();
+        if self.phase() == Phase::Stopped {
+            self.drop_injected();
+        }
+    }
+
+    pub(crate) fn drop_injected(&self) {
+        loop {
+            match self.injector.steal() {
+                Steal::Success(task) => drop(task),
+                Steal::Retry => {}
+                Steal::Empty => return,
+            }
+        }
+    }
+
+    /// Wakes a sleeping worker for work that was just made visible, unless one searches already.
+    pub(crate) fn wake_for_work(&self) {
+        if let Some(seat) = self.idle.wake_for_work() {
+            self.seats[seat].driver.unpark();
+        }
+    }
+
+    /// Wakes one sleeping worker, whoever it is.
+    pub(crate) fn wake_any(&self) {
+        if let Some(seat) = self.idle.claim() {
+            self.seats[seat].driver.unpark();
+        }
+    }
+
+    /// Makes every worker, and everybody who waits for a seat, look at the phase.
+    pub(crate) fn wake_everybody(&self) {
+        for seat in &self.seats {
+            seat.driver.unpark();
+            seat.wake_waiting();
+        }
+        self.monitor.wake();
+    }
+
+    /// Whether a worker that is about to sleep should look through the queues once more.
+    pub(crate) fn work_visible(&self, seat: usize) -> bool {
+        !self.injector.is_empty()
+            || self.seats[seat].queue_length() > 0
+            || self
+                .seats
+                .iter()
+                .any(|other| other.stealer.len() >= LONG_QUEUE)
+    }
+
+    /// The census of an idle scheduler: every seat parked, every queue empty.
+    pub(crate) fn nothing_runs(&self) -> bool {
+        self.idle.all_parked()
+            && self.injector.is_empty()
+            && self.seats.iter().all(|seat| seat.queue_length() == 0)
+    }
+
+    /// Polls of tasks by all workers so far.
+    pub(crate) fn total_polls(&self) -> u64 {
+        self.seats
+            .iter()
+            .map(|seat| seat.counters.polls.get())
+            .fold(0, u64::wrapping_add)
+    }
+
+    pub(crate) fn thread_starts(&self, seat: usize) {
+        self.alive.lock().push(seat);
+    }
+
+    pub(crate) fn thread_ends(&self, seat: usize) {
+        let mut alive = self.alive.lock();
+        if let Some(place) = alive.iter().position(|&other| other == seat) {
+            alive.swap_remove(place);
+        }
+        drop(alive);
+        self.ended.notify_all();
+    }
+
+    /// Waits until all background threads but the calling one have ended. Returns the seats of those that have not by `deadline`.
+    pub(crate) fn wait_for_threads(&self, deadline: std::time::Instant) -> Vec<usize> {
+        let own = context::seat_in(self);
+        let mut alive = self.alive.lock();
+        while alive.iter().any(|&seat| Some(seat) != own) {
+            if self.ended.wait_until(&mut alive, deadline).timed_out() {
+                break;
+            }
+        }
+        alive
+            .iter()
+            .copied()
+            .filter(|&seat| Some(seat) != own)
+            .collect()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("phase", &self.phase())
+            .field("seats", &self.seats)
+            .field("injector", &self.injector.len())
+            .field("idle", &self.idle)
+            .field("lookout", &self.lookout)
+            .field("census", &self.census)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a task holds of its scheduler. One per seat and one for spawns from elsewhere, so that the reference count that every
+/// spawn and every end of a task touches is not shared between cores.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(crate) shared: Arc<Shared>,
+    /// The registry shard of tasks that are spawned through this home.
+    pub(crate) shard: usize,
+}
+
+impl Schedule for Home {
+    fn schedule(&self, task: Runnable, cause: Cause) {
+        context::schedule(&self.shared, task, cause);
+    }
+
+    fn unhandled_panic(&self, report: UnhandledPanic) {
+        (self.shared.unhandled_panic)(report);
+    }
+
+    fn completed(&self, _task: TaskId) {
+        self.shared.emptying.task_ended();
+    }
+}

@@ -1,0 +1,267 @@
+//! The worker: what a thread does while it holds a seat.
+//!
+//! [`Worker::step`] runs one task. It looks, in this order, into the run slot (at most [`SLOT_STREAK`] times in a row), the run
+//! queue, the injector and the queues of others. Every [`TICKS_PER_MAINTENANCE`] polls, or as many as fit into
+//! [`MAINTENANCE_PERIOD`], it handles ready events and takes a batch from the injector first. The run queue is first in, first out, and both events
+//! and injected tasks join it at the end; so a task that became ready is run after at most one pass of the queue plus one maintenance interval,
+//! whatever the others do.
+//!
+//! [`Worker::sleep`] is the worker's half of the parking protocol in `idle`.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use crossbeam_deque::Steal;
+use divisi_task::Runnable;
+
+use crate::config::{
+    EVENTS_PER_BUSY_LOOK, LONG_QUEUE, MAINTENANCE_PERIOD, SLOT_STREAK, STEAL_BATCH,
+    TICKS_PER_MAINTENANCE,
+};
+use crate::context::Context;
+use crate::lookout;
+use crate::seat::{Core, Seat};
+use crate::shared::Shared;
+
+#[derive(Debug)]
+pub(crate) struct Worker {
+    context: Rc<Context>,
+}
+
+impl Worker {
+    pub(crate) fn new(context: Rc<Context>) -> Worker {
+        Worker { context }
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.context.shared
+    }
+
+    fn seat(&self) -> &Seat {
+        self.context.seat()
+    }
+
+    /// Uses the core; the borrow ends before any task runs.
+    fn core<R>(&self, f: impl FnOnce(&mut Core) -> R) -> R {
+        f(self
+            .context
+            .core
+            .borrow_mut()
+            .as_mut()
+            .expect("the core stays with its thread while the thread holds the seat"))
+    }
+
+    /// Runs one task. Returns false if there is none to run.
+    pub(crate) fn step(&self) -> bool {
+        let (due, task) = self.core(|core| {
+            if core.ticks >= core.next_maintenance {
+                return (true, None);
+            }
+            core.ticks += 1;
+            (false, self.local_task(core))
+        });
+        let task = if due {
+            self.maintain();
+            self.core(|core| self.local_task(core))
+        } else {
+            task
+        };
+        match task.or_else(|| self.find_elsewhere()) {
+            Some(task) => {
+                self.run(task);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn local_task(&self, core: &mut Core) -> Option<Runnable> {
+        let slot = &self.seat().slot;
+        if core.slot_streak < SLOT_STREAK {
+            if let Some(task) = slot.take() {
+                core.slot_streak += 1;
+                return Some(task);
+            }
+        } else if let Some(task) = slot.take() {
+            core.queue.push(task);
+        }
+        core.slot_streak = 0;
+        core.queue.pop()
+    }
+
+    fn run(&self, task: Runnable) {
+        let found_by_search = self.core(|core| std::mem::take(&mut core.searching));
+        if found_by_search
+            && self.shared().idle.end_search()
+            && self.shared().work_visible(self.context.seat)
+        {
+            // As the last searcher it owes the wake-ups that others left out because it searched.
+            self.shared().wake_for_work();
+        }
+        self.seat().counters.polls.add(1);
+        task.run();
+    }
+
+    /// Handles ready events and takes a share of the injector although there are tasks to run.
+    fn maintain(&self) {
+        self.poll_driver();
+        let shared = self.shared();
+        let offer = self.core(|core| {
+            let now = Instant::now();
+            let passed = now.duration_since(core.last_maintenance);
+            // With polls as long as the last ones were, this many fit into the period.
+            let fit = MAINTENANCE_PERIOD.as_nanos() * u128::from(core.ticks.max(1))
+                / passed.as_nanos().max(1);
+            core.next_maintenance = u32::try_from(fit)
+                .unwrap_or(u32::MAX)
+                .clamp(1, TICKS_PER_MAINTENANCE);
+            core.last_maintenance = now;
+            core.ticks = 0;
+            if !shared.injector.is_empty() {
+                let before = core.queue.len();
+                if let Steal::Success(()) = shared
+                    .injector
+                    .steal_batch_with_limit(&core.queue, STEAL_BATCH)
+                {
+                    self.seat()
+                        .counters
+                        .injector_pops
+                        .add(core.queue.len().saturating_sub(before) as u64);
+                }
+            }
+            core.queue.len() >= LONG_QUEUE
+        });
+        if offer {
+            self.context.offer_work();
+        }
+    }
+
+    /// Handles what is ready in this seat's driver, without waiting. Returns whether anything was.
+    pub(crate) fn poll_driver(&self) -> bool {
+        self.context.in_driver.set(true);
+        let handled = self.seat().driver.poll(EVENTS_PER_BUSY_LOOK);
+        self.context.in_driver.set(false);
+        handled > 0
+    }
+
+    fn find_elsewhere(&self) -> Option<Runnable> {
+        self.from_injector().or_else(|| self.from_long_queues())
+    }
+
+    fn from_injector(&self) -> Option<Runnable> {
+        let injector = &self.shared().injector;
+        if injector.is_empty() {
+            return None;
+        }
+        self.core(|core| {
+            loop {
+                match injector.steal_batch_with_limit_and_pop(&core.queue, STEAL_BATCH) {
+                    Steal::Success(task) => {
+                        self.seat()
+                            .counters
+                            .injector_pops
+                            .add(1 + core.queue.len() as u64);
+                        return Some(task);
+                    }
+                    Steal::Empty => return None,
+                    Steal::Retry => std::hint::spin_loop(),
+                }
+            }
+        })
+    }
+
+    fn from_long_queues(&self) -> Option<Runnable> {
+        let seats = &self.shared().seats;
+        if seats.len() == 1 {
+            return None;
+        }
+        let first = self.core(|core| {
+            core.random ^= core.random << 13;
+            core.random ^= core.random >> 17;
+            core.random ^= core.random << 5;
+            core.random as usize % seats.len()
+        });
+        (0..seats.len())
+            .map(|n| (first + n) % seats.len())
+            .find_map(|victim| {
+                let seat = &seats[victim];
+                if victim == self.context.seat
+                    || seat.stealer.len() < LONG_QUEUE
+                    || !lookout::rob(&self.context, seat)
+                {
+                    return None;
+                }
+                self.core(|core| core.queue.pop())
+            })
+    }
+
+    /// One turn for a caller with an event loop of its own: handles events, runs at most `polls` tasks and, when nothing is left, announces the
+    /// sleep that the caller is about to do on the driver's descriptor. Returns how many tasks ran.
+    pub(crate) fn turn(&self, polls: usize) -> usize {
+        let (shared, index) = (self.shared(), self.context.seat);
+        self.poll_driver();
+        let ran = (0..polls).take_while(|_| self.step()).count();
+        self.core(|core| core.announced = true);
+        shared.idle.park(index);
+        self.seat().driver.announce_sleep();
+        if shared.work_visible(index) {
+            // Makes the descriptor ready at once.
+            self.seat().driver.unpark();
+        }
+        ran
+    }
+
+    /// Sleeps until there may be something to do. `stay_awake` is asked after the sleep was announced, so whoever makes it true and
+    /// then unparks this seat's driver is not missed.
+    pub(crate) fn sleep(&self, stay_awake: impl Fn() -> bool) {
+        let shared = self.shared();
+        let (seat, index) = (self.seat(), self.context.seat);
+        if self.core(|core| std::mem::take(&mut core.searching)) {
+            seat.counters.futile_wakeups.add(1);
+            shared.idle.end_search();
+        }
+        shared.idle.park(index);
+        let mut limit = None;
+        let handled = if shared.work_visible(index) || stay_awake() {
+            0
+        } else if shared.census.is_virtual() && self.jump() {
+            1
+        } else {
+            limit = lookout::sleep_limit(&self.context);
+            seat.counters.parks.add(1);
+            self.context.in_driver.set(true);
+            let handled = seat.driver.park(limit);
+            self.context.in_driver.set(false);
+            handled
+        };
+        let claimed = shared.idle.unpark(index);
+        if limit.is_some() && handled == 0 && !claimed {
+            lookout::look(&self.context);
+        }
+        self.core(|core| {
+            core.searching = claimed;
+            // Time spent asleep is no measure of the polls to come.
+            core.ticks = 0;
+            core.last_maintenance = Instant::now();
+        });
+        if handled > 0 || claimed {
+            shared.monitor.stir();
+            if self.core(|core| core.queue.len()) >= LONG_QUEUE {
+                self.context.offer_work();
+            }
+        }
+    }
+
+    /// With a virtual clock and nothing running anywhere: moves time. What comes due is woken on this worker.
+    fn jump(&self) -> bool {
+        let shared = self.shared();
+        // Events that the kernel already has come before time.
+        if self.poll_driver() {
+            return true;
+        }
+        self.context.in_driver.set(true);
+        let jumped = shared.census.try_jump(|| shared.nothing_runs());
+        self.context.in_driver.set(false);
+        jumped
+    }
+}

@@ -1,0 +1,110 @@
+//! Which runtime the current thread belongs to.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Instant;
+
+use divisi_reactor::{Clock, Reactor};
+
+use crate::runtime::{Handle, Inner};
+
+thread_local! {
+    static CURRENT: RefCell<Option<Entry>> = const { RefCell::new(None) };
+}
+
+#[derive(Clone)]
+struct Entry {
+    runtime: Arc<Inner>,
+    /// The reactor that sources and timers of this thread use.
+    seat: usize,
+}
+
+/// What every call that needs a runtime says on a thread that has none.
+pub(crate) const NO_RUNTIME: &str = "there is no divisi runtime on this thread: call this from inside `divisi::run`, `Runtime::block_on` or a \
+     spawned task, or hold the guard of `Runtime::enter`";
+
+/// The error that I/O and timers give on a thread without a runtime.
+fn no_runtime() -> io::Error {
+    io::Error::other(NO_RUNTIME)
+}
+
+/// Makes `runtime` the current one until the guard is dropped.
+pub(crate) fn enter(runtime: Arc<Inner>, seat: usize) -> EnterGuard {
+    let before = CURRENT.with(|current| current.borrow_mut().replace(Entry { runtime, seat }));
+    EnterGuard { before, not_send: PhantomData }
+}
+
+/// Keeps a runtime current on this thread; see [`Handle::enter`].
+///
+/// Guards must be dropped in the reverse order of their creation; each restores what was current before it.
+#[must_use = "the runtime is current only while the guard lives"]
+pub struct EnterGuard {
+    before: Option<Entry>,
+    not_send: PhantomData<*const ()>,
+}
+
+impl Drop for EnterGuard {
+    fn drop(&mut self) {
+        let before = self.before.take();
+        let left = CURRENT.try_with(|current| std::mem::replace(&mut *current.borrow_mut(), before));
+        // The last reference to a runtime may go here; nothing may be borrowed while that happens.
+        drop(left);
+    }
+}
+
+impl fmt::Debug for EnterGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnterGuard").finish_non_exhaustive()
+    }
+}
+
+fn with<R>(f: impl FnOnce(&Entry) -> R) -> Option<R> {
+    CURRENT.try_with(|current| current.borrow().as_ref().map(f)).ok().flatten()
+}
+
+/// The current runtime.
+pub(crate) fn try_handle() -> Option<Handle> {
+    with(|entry| Handle::new(entry.runtime.clone()))
+}
+
+/// The current runtime, or a panic that says what to do.
+#[track_caller]
+pub(crate) fn handle() -> Handle {
+    match try_handle() {
+        Some(handle) => handle,
+        None => panic!("{NO_RUNTIME}"),
+    }
+}
+
+/// Uses the current runtime without counting a reference.
+pub(crate) fn with_runtime<R>(f: impl FnOnce(&Arc<Inner>) -> R) -> Option<R> {
+    with(|entry| f(&entry.runtime))
+}
+
+/// Whether the current thread belongs to `runtime`.
+pub(crate) fn is_inside(runtime: &Inner) -> bool {
+    with(|entry| std::ptr::eq(&*entry.runtime, runtime)).unwrap_or(false)
+}
+
+/// The reactor for a source that must wait now.
+pub(crate) fn io_home() -> io::Result<Reactor> {
+    with(|entry| entry.runtime.io_reactor(entry.seat).clone()).ok_or_else(no_runtime)
+}
+
+/// The reactor for a timer that is armed now.
+pub(crate) fn timer_home() -> io::Result<Reactor> {
+    with(|entry| entry.runtime.reactor(entry.seat).clone()).ok_or_else(no_runtime)
+}
+
+/// The clock of the current runtime.
+pub(crate) fn clock() -> Option<Clock> {
+    with(|entry| entry.runtime.clock().clone())
+}
+
+/// The time on the current runtime's clock; the system's monotonic clock outside of any runtime.
+pub(crate) fn now() -> Instant {
+    with(|entry| entry.runtime.clock().now()).unwrap_or_else(Instant::now)
+}

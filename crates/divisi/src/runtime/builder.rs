@@ -1,0 +1,416 @@
+//! Choices and their checks.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use divisi_blocking::{BlockingPool, ComputePool, ComputePriority};
+use divisi_reactor::{Reactor, TimerSlack};
+use divisi_scheduler::{Park, Scheduler, Setup};
+use divisi_task::Registry;
+use parking_lot::Mutex;
+
+use super::driver::Driver;
+use super::inner::{Inner, ThreadHooks};
+use super::report::{ExceptionHandler, Report};
+use super::{LocalRuntime, Runtime};
+use crate::context;
+
+/// Most workers that make sense to ask for; more is taken for a mistake.
+const MOST_WORKERS: usize = 4096;
+/// Threads that wait, at most. tokio's number.
+const BLOCKING_THREADS: usize = 512;
+/// How long an idle thread of the blocking pool stays. tokio's number.
+const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Every reason for a pool to refuse its settings.
+const CHECKED: &str = "the settings of the pools were checked before";
+/// Set to anything but `0`: all sources of a runtime use one reactor, whatever the builder says.
+const SHARED_REACTOR_VARIABLE: &str = "DIVISI_SHARED_REACTOR";
+
+/// Which time a runtime lives in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// The system's monotonic clock.
+    #[default]
+    Real,
+    /// A clock that stands still while anything runs and jumps to the next deadline when nothing does: all workers asleep, all queues empty, no blocking
+    /// or compute job out. For tests. [`time::advance`](crate::time::advance) moves it by hand.
+    ///
+    /// With sockets or child processes in flight the kernel's part is invisible, so time may jump while an answer is on its way;
+    /// what happens then is unspecified.
+    Virtual,
+}
+
+/// Why a runtime could not be built.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// `worker_threads(0)`, or more than 4096.
+    WorkerThreads(usize),
+    /// `compute_threads(0)`.
+    ComputeThreads(usize),
+    /// `max_blocking_threads(0)`.
+    BlockingThreads(usize),
+    /// `compute_queue_bound(0)`.
+    ComputeQueue,
+    /// A thread name with a zero byte in it.
+    ThreadName,
+    /// The operating system refused a poller.
+    Reactor(io::Error),
+    /// The operating system refused a thread.
+    Thread(io::Error),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BuildError::WorkerThreads(n) => {
+                write!(f, "a runtime cannot have {n} worker threads: ask for 1 to {MOST_WORKERS}, or leave the default of one per core")
+            }
+            BuildError::ComputeThreads(n) => {
+                write!(f, "a runtime cannot have {n} compute threads: ask for 1 or more, or leave the default of one per core")
+            }
+            BuildError::BlockingThreads(n) => {
+                write!(f, "a runtime cannot have at most {n} blocking threads: ask for 1 or more, or leave the default of {BLOCKING_THREADS}")
+            }
+            BuildError::ComputeQueue => {
+                f.write_str("a compute queue with room for no job would refuse every job: ask for 1 or more, or leave it unbounded")
+            }
+            BuildError::ThreadName => f.write_str("a thread name must not contain a zero byte: remove it from `thread_name`"),
+            BuildError::Reactor(error) => {
+                write!(f, "the operating system refused a poller (raise the limit of open files, or use fewer worker threads): {error}")
+            }
+            BuildError::Thread(error) => {
+                write!(f, "the operating system refused a thread (raise the limit of processes, or use fewer worker threads): {error}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            BuildError::Reactor(error) | BuildError::Thread(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Choices to build a [`Runtime`] or [`LocalRuntime`] with. Values are checked when it is built.
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct Builder {
+    worker_threads: Option<usize>,
+    compute_threads: Option<usize>,
+    compute_priority: ComputePriority,
+    compute_queue_bound: Option<usize>,
+    max_blocking_threads: usize,
+    blocking_keep_alive: Duration,
+    thread_name: String,
+    thread_stack_size: Option<usize>,
+    clock: Clock,
+    shared_reactor: bool,
+    handler: ExceptionHandler,
+    hooks: ThreadHooks,
+}
+
+impl Builder {
+    pub(super) fn new() -> Builder {
+        Builder {
+            worker_threads: None,
+            compute_threads: None,
+            compute_priority: ComputePriority::default(),
+            compute_queue_bound: None,
+            max_blocking_threads: BLOCKING_THREADS,
+            blocking_keep_alive: BLOCKING_KEEP_ALIVE,
+            thread_name: "divisi".to_owned(),
+            thread_stack_size: None,
+            clock: Clock::Real,
+            shared_reactor: false,
+            handler: ExceptionHandler::default(),
+            hooks: ThreadHooks::default(),
+        }
+    }
+
+    /// The number of workers; the default is the number of cores that this process may use (affinity and cgroup quota respected).
+    pub fn worker_threads(mut self, threads: usize) -> Self {
+        self.worker_threads = Some(threads);
+        self
+    }
+
+    /// The number of compute threads; the default is the number of cores that this process may use. They start with the first job.
+    pub fn compute_threads(mut self, threads: usize) -> Self {
+        self.compute_threads = Some(threads);
+        self
+    }
+
+    /// How far compute threads stand back behind everything else; the default is [`ComputePriority::Low`].
+    pub fn compute_priority(mut self, priority: ComputePriority) -> Self {
+        self.compute_priority = priority;
+        self
+    }
+
+    /// The most compute jobs that may wait before [`Builder::try_spawn`](crate::compute::Builder::try_spawn) refuses and
+    /// [`offload_when_room`](crate::compute::offload_when_room) waits; no bound by default. [`offload`](crate::offload) itself always takes the job.
+    pub fn compute_queue_bound(mut self, jobs: usize) -> Self {
+        self.compute_queue_bound = Some(jobs);
+        self
+    }
+
+    /// The most threads that `spawn_blocking` starts; 512 by default. Jobs beyond that wait in order.
+    pub fn max_blocking_threads(mut self, threads: usize) -> Self {
+        self.max_blocking_threads = threads;
+        self
+    }
+
+    /// How long a blocking thread stays without a job; 10 s by default.
+    pub fn blocking_keep_alive(mut self, time: Duration) -> Self {
+        self.blocking_keep_alive = time;
+        self
+    }
+
+    /// The beginning of the names of all threads; `"divisi"` by default.
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.thread_name = name.into();
+        self
+    }
+
+    /// The stack size in bytes of all threads of the runtime; the default is std's.
+    pub fn thread_stack_size(mut self, bytes: usize) -> Self {
+        self.thread_stack_size = Some(bytes);
+        self
+    }
+
+    /// Which time the runtime lives in; [`Clock::Real`] by default.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Lets all sockets use the first worker's reactor instead of the one of the worker that handles them. For comparison: it costs
+    /// a hand-over between cores for most events. The environment variable `DIVISI_SHARED_REACTOR=1` does the same.
+    pub fn shared_reactor(mut self, shared: bool) -> Self {
+        self.shared_reactor = shared;
+        self
+    }
+
+    /// Receives every failure that nobody awaits; the default prints it to standard error. If it panics, the report and the panic are printed and
+    /// the runtime goes on. It may run on any thread of the runtime, several at a time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// let (reports, received) = mpsc::channel();
+    /// let reports = std::sync::Mutex::new(reports);
+    /// let runtime = divisi::Runtime::builder()
+    ///     .worker_threads(1)
+    ///     .exception_handler(move |report| reports.lock().unwrap().send(report.message.clone()).unwrap())
+    ///     .build()?;
+    /// drop(runtime.spawn(async { panic!("nobody looks") }));
+    /// assert!(received.recv().unwrap().contains("nobody looks"));
+    /// # Ok::<(), divisi::BuildError>(())
+    /// ```
+    pub fn exception_handler(mut self, handler: impl Fn(&Report) + Send + Sync + 'static) -> Self {
+        self.handler = ExceptionHandler::new(handler);
+        self
+    }
+
+    /// Runs on every thread that will poll tasks, run jobs or drive a root future, before it does.
+    pub fn on_thread_start(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.hooks.start = Some(Arc::new(hook));
+        self
+    }
+
+    /// Runs on those threads when they end or leave the runtime.
+    pub fn on_thread_stop(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.hooks.stop = Some(Arc::new(hook));
+        self
+    }
+
+    /// Builds a multi-threaded runtime and starts its workers.
+    ///
+    /// # Errors
+    ///
+    /// A number that makes no sense, or a refusal by the operating system; see [`BuildError`].
+    pub fn build(self) -> Result<Runtime, BuildError> {
+        let workers = self.worker_threads.unwrap_or_else(num_cpus::get);
+        let inner = self.assemble(workers, false)?;
+        inner.scheduler.start().map_err(BuildError::Thread)?;
+        Ok(Runtime::from_inner(inner))
+    }
+
+    /// Builds a runtime that runs on the thread that drives it, and on no other. `worker_threads` is not asked.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Builder::build).
+    pub fn build_local(self) -> Result<LocalRuntime, BuildError> {
+        Ok(LocalRuntime::from_inner(self.assemble(1, true)?))
+    }
+
+    fn assemble(self, workers: usize, local: bool) -> Result<Arc<Inner>, BuildError> {
+        if workers == 0 || workers > MOST_WORKERS {
+            return Err(BuildError::WorkerThreads(workers));
+        }
+        let compute_threads = self.compute_threads.unwrap_or_else(num_cpus::get);
+        if compute_threads == 0 {
+            return Err(BuildError::ComputeThreads(compute_threads));
+        }
+        if self.max_blocking_threads == 0 {
+            return Err(BuildError::BlockingThreads(self.max_blocking_threads));
+        }
+        if self.compute_queue_bound == Some(0) {
+            return Err(BuildError::ComputeQueue);
+        }
+        if self.thread_name.contains('\0') {
+            return Err(BuildError::ThreadName);
+        }
+        let clock = match self.clock {
+            Clock::Real => divisi_reactor::Clock::real(),
+            Clock::Virtual => divisi_reactor::Clock::manual(),
+        };
+        let shared_reactor =
+            self.shared_reactor || std::env::var_os(SHARED_REACTOR_VARIABLE).is_some_and(|value| value != "0");
+        let reactors: Box<[Reactor]> = (0..workers)
+            .map(|_| Reactor::new(clock.clone()))
+            .collect::<io::Result<_>>()
+            .map_err(BuildError::Reactor)?;
+        // One shard a seat, one for spawns from elsewhere and one for the jobs of the pools.
+        let registry = Arc::new(Registry::new(workers + 2));
+        Ok(Arc::new_cyclic(|weak: &Weak<Inner>| {
+            let drivers =
+                reactors.iter().map(|reactor| Box::new(Driver::new(reactor.clone())) as Box<dyn Park>).collect();
+            let unhandled = {
+                let handler = self.handler.clone();
+                Arc::new(move |panic: divisi_task::UnhandledPanic| handler.handle(&Report::from(panic)))
+            };
+            let name = self.thread_name.clone();
+            let scheduler = Scheduler::new(Setup {
+                drivers,
+                registry: registry.clone(),
+                background: !local,
+                thread_name: Arc::new(move |number| {
+                    if number < workers { format!("{name}-worker-{number}") } else { format!("{name}-monitor") }
+                }),
+                stack_size: self.thread_stack_size,
+                enter: enter_hook(weak.clone()),
+                unhandled_panic: unhandled.clone(),
+                jump: clock.is_virtual().then(|| {
+                    let weak = weak.clone();
+                    Box::new(move || weak.upgrade().is_some_and(|inner| inner.jump())) as Box<dyn Fn() -> bool + Send + Sync>
+                }),
+            });
+            let (pool_start, pool_stop) = pool_hooks(weak.clone());
+            let quiet = {
+                let weak = weak.clone();
+                Arc::new(move || {
+                    if let Some(inner) = weak.upgrade() {
+                        inner.scheduler.job_ended();
+                    }
+                })
+            };
+            let mut blocking = BlockingPool::builder()
+                .max_threads(self.max_blocking_threads)
+                .keep_alive(self.blocking_keep_alive)
+                .thread_name(format!("{}-blocking", self.thread_name))
+                .registry(registry.clone())
+                .on_thread_start({
+                    let start = pool_start.clone();
+                    move || start()
+                })
+                .on_thread_stop({
+                    let stop = pool_stop.clone();
+                    move || stop()
+                })
+                .unhandled_panic({
+                    let unhandled = unhandled.clone();
+                    move |panic| unhandled(panic)
+                })
+                .on_quiet({
+                    let quiet = quiet.clone();
+                    move || quiet()
+                });
+            let mut compute = ComputePool::builder()
+                .threads(compute_threads)
+                .priority(self.compute_priority)
+                .queue_bound(self.compute_queue_bound)
+                .thread_name(format!("{}-compute", self.thread_name))
+                .registry(registry.clone())
+                .on_thread_start(move || pool_start())
+                .on_thread_stop(move || pool_stop())
+                .unhandled_panic(move |panic| unhandled(panic))
+                .on_quiet(move || quiet());
+            if let Some(bytes) = self.thread_stack_size {
+                blocking = blocking.stack_size(bytes);
+                compute = compute.stack_size(bytes);
+            }
+            Inner {
+                scheduler,
+                reactors: reactors.clone(),
+                shared_reactor,
+                clock,
+                registry,
+                blocking: blocking.build().expect(CHECKED),
+                compute: compute.build().expect(CHECKED),
+                handler: self.handler,
+                hooks: self.hooks,
+                local,
+                accepting: AtomicBool::new(true),
+                ended: Mutex::new(None),
+            }
+        }))
+    }
+}
+
+/// What every thread does that takes a seat: it makes the runtime current, lowers its timer slack and runs the user's hook.
+fn enter_hook(weak: Weak<Inner>) -> Arc<dyn Fn(usize) -> Box<dyn std::any::Any> + Send + Sync> {
+    Arc::new(move |seat| match weak.upgrade() {
+        None => Box::new(()),
+        Some(inner) => {
+            let hooks = inner.hooks.clone();
+            let current = context::enter(inner, seat);
+            let slack = TimerSlack::lower();
+            // Dropped in this order: the user's stop hook still sees the runtime.
+            Box::new((hooks.enter(), slack, current))
+        }
+    })
+}
+
+type Hook = Arc<dyn Fn() + Send + Sync>;
+
+/// The same for threads of the pools, whose hooks come in pairs without a guard.
+fn pool_hooks(weak: Weak<Inner>) -> (Hook, Hook) {
+    thread_local! {
+        static ENTERED: std::cell::RefCell<Option<Box<dyn std::any::Any>>> = const { std::cell::RefCell::new(None) };
+    }
+    let start = Arc::new(move || {
+        if let Some(inner) = weak.upgrade() {
+            let hooks = inner.hooks.clone();
+            let current = context::enter(inner, 0);
+            let guard: Box<dyn std::any::Any> = Box::new((hooks.enter(), current));
+            ENTERED.with(|entered| *entered.borrow_mut() = Some(guard));
+        }
+    });
+    let stop = Arc::new(|| {
+        let guard = ENTERED.with(|entered| entered.borrow_mut().take());
+        drop(guard);
+    });
+    (start, stop)
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("worker_threads", &self.worker_threads)
+            .field("compute_threads", &self.compute_threads)
+            .field("max_blocking_threads", &self.max_blocking_threads)
+            .field("thread_name", &self.thread_name)
+            .field("clock", &self.clock)
+            .field("shared_reactor", &self.shared_reactor)
+            .field("exception_handler", &self.handler)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,70 @@
+//! The plug between the scheduler and the reactor: a seat sleeps in its reactor.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use divisi_reactor::{Reactor, Scratch, Wait};
+use divisi_scheduler::Park;
+use parking_lot::Mutex;
+
+/// Events that a worker with nothing else to do takes in one turn.
+const EVENTS_PER_IDLE_TURN: usize = 1024;
+/// Events that fit into the buffer of a busy turn; the scheduler asks for fewer.
+const EVENTS_PER_BUSY_TURN: usize = 256;
+
+pub(crate) struct Driver {
+    reactor: Reactor,
+    /// Used by the thread that sleeps here.
+    idle: Mutex<Scratch>,
+    /// Used for turns that do not wait. Whoever finds it taken leaves the turn to the thread that has it.
+    busy: Mutex<Scratch>,
+    failed: AtomicBool,
+}
+
+impl Driver {
+    pub(crate) fn new(reactor: Reactor) -> Driver {
+        Driver {
+            reactor,
+            idle: Mutex::new(Scratch::new(EVENTS_PER_IDLE_TURN)),
+            busy: Mutex::new(Scratch::new(EVENTS_PER_BUSY_TURN)),
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    fn turn(&self, scratch: &mut Scratch, wait: Wait) -> usize {
+        match self.reactor.turn(scratch, wait) {
+            Ok(turn) => turn.events + turn.timers,
+            Err(error) => {
+                if !self.failed.swap(true, Ordering::Relaxed) {
+                    eprintln!("divisi: the operating system refused to wait for events: {error}; I/O of this runtime may stall");
+                }
+                0
+            }
+        }
+    }
+}
+
+impl Park for Driver {
+    fn park(&self, limit: Option<Duration>) -> usize {
+        let until = limit.map(|limit| Instant::now() + limit);
+        self.turn(&mut self.idle.lock(), Wait::Until(until))
+    }
+
+    fn poll(&self, limit: usize) -> usize {
+        let Some(mut scratch) = self.busy.try_lock() else { return 0 };
+        scratch.set_max_events(limit);
+        self.turn(&mut scratch, Wait::Poll)
+    }
+
+    fn unpark(&self) {
+        self.reactor.notify();
+    }
+
+    fn announce_sleep(&self) {
+        self.reactor.announce_sleep();
+    }
+
+    fn turns(&self) -> u64 {
+        self.reactor.turns()
+    }
+}

@@ -1,0 +1,165 @@
+//! The parts of a runtime, put together.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use divisi_blocking::{BlockingPool, ComputePool};
+use divisi_reactor::{Clock, Reactor};
+use divisi_scheduler::Scheduler;
+use divisi_task::{CancelReason, Registry, TaskRef};
+use parking_lot::Mutex;
+
+use super::report::ExceptionHandler;
+use super::shutdown::{self, Shutdown, ShutdownReport};
+
+pub(crate) struct Inner {
+    pub(super) scheduler: Scheduler,
+    pub(super) reactors: Box<[Reactor]>,
+    /// All sources use the first reactor.
+    pub(super) shared_reactor: bool,
+    pub(super) clock: Clock,
+    pub(super) registry: Arc<Registry>,
+    pub(super) blocking: BlockingPool,
+    pub(super) compute: ComputePool,
+    pub(super) handler: ExceptionHandler,
+    pub(super) hooks: ThreadHooks,
+    pub(super) local: bool,
+    pub(super) accepting: AtomicBool,
+    pub(super) ended: Mutex<Option<ShutdownReport>>,
+}
+
+/// What the user wants to run on every thread that polls.
+#[derive(Clone, Default)]
+pub(crate) struct ThreadHooks {
+    pub(crate) start: Option<Arc<dyn Fn() + Send + Sync>>,
+    pub(crate) stop: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl ThreadHooks {
+    /// Runs the start hook now and the stop hook when the guard is dropped.
+    pub(crate) fn enter(&self) -> impl Drop + use<> {
+        if let Some(start) = &self.start {
+            start();
+        }
+        StopHook(self.stop.clone())
+    }
+}
+
+struct StopHook(Option<Arc<dyn Fn() + Send + Sync>>);
+
+impl Drop for StopHook {
+    fn drop(&mut self) {
+        if let Some(stop) = &self.0 {
+            stop();
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn blocking(&self) -> &BlockingPool {
+        &self.blocking
+    }
+
+    pub(crate) fn compute(&self) -> &ComputePool {
+        &self.compute
+    }
+
+    pub(crate) fn handler(&self) -> &ExceptionHandler {
+        &self.handler
+    }
+
+    pub(crate) fn reactors(&self) -> &[Reactor] {
+        &self.reactors
+    }
+
+    pub(crate) fn reactor(&self, seat: usize) -> &Reactor {
+        &self.reactors[seat]
+    }
+
+    pub(crate) fn io_reactor(&self, seat: usize) -> &Reactor {
+        &self.reactors[if self.shared_reactor { 0 } else { seat }]
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        self.local
+    }
+
+    /// Whether a spawn from the current thread is accepted.
+    pub(crate) fn accepts(&self) -> bool {
+        self.accepting.load(Ordering::Acquire) || crate::context::is_inside(self)
+    }
+
+    pub(crate) fn stop_accepting(&self) {
+        self.accepting.store(false, Ordering::Release);
+    }
+
+    /// Cancels a task as the shutdown does.
+    pub(crate) fn abort(&self, task: &TaskRef) {
+        task.shutdown(CancelReason::new("the runtime was shut down"));
+    }
+
+    pub(crate) fn stop_pools(&self, end: Instant) {
+        let left = || end.saturating_duration_since(Instant::now());
+        self.blocking.shutdown(left());
+        self.compute.shutdown(left());
+    }
+
+    pub(crate) fn close_reactors(&self) {
+        self.reactors.iter().for_each(Reactor::close);
+    }
+
+    /// Ends the runtime once; later calls return the first report.
+    pub(crate) fn shut_down(&self, how: Shutdown, wait_empty: impl FnOnce(Instant)) -> ShutdownReport {
+        let mut ended = self.ended.lock();
+        if let Some(report) = &*ended {
+            return report.clone();
+        }
+        let report = shutdown::run(self, how, wait_empty);
+        ended.insert(report).clone()
+    }
+
+    /// With a virtual clock and nothing running: moves time to the next deadline and fires what is due.
+    pub(crate) fn jump(&self) -> bool {
+        if self.blocking.in_flight() > 0 || self.compute.in_flight() > 0 {
+            return false;
+        }
+        let Some(next) = self.reactors.iter().filter_map(Reactor::next_deadline).min() else { return false };
+        self.clock.advance_to(next);
+        self.fire_timers();
+        true
+    }
+
+    /// Fires what is due on a virtual clock that was just moved.
+    pub(crate) fn fire_timers(&self) {
+        let mut scratch = divisi_reactor::Scratch::new(1);
+        for reactor in &self.reactors {
+            // Errors of the poller are reported by the driver that waits in it.
+            let _ = reactor.turn(&mut scratch, divisi_reactor::Wait::Poll);
+        }
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("scheduler", &self.scheduler)
+            .field("blocking", &self.blocking)
+            .field("compute", &self.compute)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}

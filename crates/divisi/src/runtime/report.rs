@@ -1,0 +1,115 @@
+//! The exception handler: where failures go that nobody awaits.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::Arc;
+
+use divisi_task::{TaskId, UnhandledPanic};
+
+/// A failure that no join handle, group or caller received.
+#[non_exhaustive]
+pub struct Report {
+    /// What happened, in one sentence.
+    pub message: String,
+    /// The task it happened in, if it was in one.
+    pub task: Option<TaskId>,
+    /// The name of that task.
+    pub task_name: Option<String>,
+    /// Where that task was spawned.
+    pub spawned_at: Option<&'static Location<'static>>,
+    /// The error, if the task ended with one (see [`spawn_reporting`](crate::spawn_reporting)).
+    pub error: Option<Box<dyn Error + Send + Sync>>,
+    /// The payload, if the task panicked.
+    pub panic: Option<Box<dyn Any + Send>>,
+}
+
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Report")
+            .field("message", &self.message)
+            .field("task", &self.task)
+            .field("task_name", &self.task_name)
+            .field("spawned_at", &self.spawned_at)
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some(task) = self.task {
+            write!(f, "\n  in task {task}")?;
+            if let Some(name) = &self.task_name {
+                write!(f, " \"{name}\"")?;
+            }
+        }
+        if let Some(at) = self.spawned_at {
+            write!(f, ", spawned at {at}")?;
+        }
+        if let Some(error) = &self.error {
+            write!(f, "\n  error: {error}")?;
+            let mut source = error.source();
+            while let Some(cause) = source {
+                write!(f, "\n  caused by: {cause}")?;
+                source = cause.source();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<UnhandledPanic> for Report {
+    fn from(panic: UnhandledPanic) -> Report {
+        Report {
+            message: format!("a task panicked and nobody awaits it: {}", panic.message()),
+            task: Some(panic.task),
+            task_name: panic.name.as_deref().map(str::to_owned),
+            spawned_at: Some(panic.spawned_at),
+            error: None,
+            panic: Some(panic.payload),
+        }
+    }
+}
+
+type Handler = dyn Fn(&Report) + Send + Sync;
+
+/// The chosen handler, or the default one, which prints to standard error.
+#[derive(Clone, Default)]
+pub(crate) struct ExceptionHandler(Option<Arc<Handler>>);
+
+impl ExceptionHandler {
+    pub(crate) fn new(handler: impl Fn(&Report) + Send + Sync + 'static) -> ExceptionHandler {
+        ExceptionHandler(Some(Arc::new(handler)))
+    }
+
+    /// Hands `report` to the handler. If the handler panics, the report and the panic are printed and the caller goes on.
+    pub(crate) fn handle(&self, report: &Report) {
+        let Some(handler) = &self.0 else { return print(report) };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(report))) {
+            print(report);
+            eprintln!("divisi: the exception handler itself panicked: {}", panic_message(&*panic));
+        }
+    }
+}
+
+fn print(report: &Report) {
+    eprintln!("divisi: {report}");
+}
+
+/// The text of a panic payload.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(a payload that is not text)")
+}
+
+impl fmt::Debug for ExceptionHandler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "ExceptionHandler(custom)" } else { "ExceptionHandler(default)" })
+    }
+}

@@ -1,0 +1,119 @@
+//! How a runtime ends.
+//!
+//! 1. *Stop accepting*: spawns from threads outside the runtime are refused.
+//! 2. *Grace*: the tasks that live may end by themselves; they may still spawn, block and compute.
+//! 3. *Abort*: every spawn is refused; tasks that still live are cancelled, which drops their futures at once unless they are inside a poll.
+//! 4. *Pools*: jobs that have not started are cancelled; running ones get until the deadline.
+//! 5. *Stop*: workers leave as soon as the poll they are in returns; those that have not by the deadline are reported and left alone.
+//! 6. *Close*: the reactors wake whoever still waits, with an error.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use divisi_task::TaskState;
+
+use super::Inner;
+use super::tasks::TaskInfo;
+
+/// How long a dropped runtime waits for polls and jobs that do not return.
+const DROP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How a runtime shall end; see [`Runtime::shutdown`](crate::Runtime::shutdown).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    grace: Duration,
+    patience: Duration,
+}
+
+impl Shutdown {
+    /// Lets tasks end by themselves for `grace`, then cancels what is left.
+    pub fn graceful(grace: Duration) -> Shutdown {
+        Shutdown { grace, patience: DROP_PATIENCE }
+    }
+
+    /// Cancels all tasks at once. This is what dropping a runtime does.
+    pub fn now() -> Shutdown {
+        Shutdown::graceful(Duration::ZERO)
+    }
+
+    /// How long to wait, after tasks were cancelled, for polls and blocking or compute jobs that cannot be interrupted; 5 s if not given.
+    /// Whatever has not returned by then is reported and left behind.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Shutdown {
+        self.patience = patience;
+        self
+    }
+}
+
+/// What a shutdown found; see [`Runtime::shutdown`](crate::Runtime::shutdown).
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Tasks that had not ended when the grace was over, and were cancelled.
+    pub cancelled: Vec<TaskInfo>,
+    /// Tasks and jobs that were still inside a poll or a closure at the very end. Their threads were left behind.
+    pub stuck: Vec<TaskInfo>,
+    /// How long the shutdown took.
+    pub took: Duration,
+}
+
+impl ShutdownReport {
+    /// Whether everything ended by itself.
+    pub fn is_clean(&self) -> bool {
+        self.cancelled.is_empty() && self.stuck.is_empty()
+    }
+}
+
+impl fmt::Display for ShutdownReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "shut down in {:.3} s: {} cancelled, {} stuck",
+            self.took.as_secs_f64(),
+            self.cancelled.len(),
+            self.stuck.len()
+        )?;
+        for task in &self.cancelled {
+            write!(f, "\n  cancelled: {task}")?;
+        }
+        for task in &self.stuck {
+            write!(f, "\n  stuck: {task}")?;
+        }
+        Ok(())
+    }
+}
+
+/// `begin + wait`, or half a century on if that is beyond the clock.
+pub(crate) fn deadline(begin: Instant, wait: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(50 * 365 * 24 * 3600);
+    begin.checked_add(wait).unwrap_or(begin + FAR)
+}
+
+/// Runs the phases. `wait_empty` blocks until no task lives or the deadline has passed.
+pub(crate) fn run(inner: &Inner, how: Shutdown, wait_empty: impl FnOnce(Instant)) -> ShutdownReport {
+    let begin = Instant::now();
+    inner.stop_accepting();
+    if how.grace > Duration::ZERO {
+        wait_empty(deadline(begin, how.grace));
+    }
+
+    inner.scheduler().close();
+    let alive = inner.registry().list();
+    let cancelled: Vec<TaskInfo> =
+        alive.iter().filter(|task| task.state() != TaskState::Finished).map(TaskInfo::from).collect();
+    for task in alive {
+        inner.abort(&task);
+    }
+
+    let end = deadline(Instant::now(), how.patience);
+    inner.stop_pools(end);
+    let stopped = inner.scheduler().stop(end);
+    // Tasks that were inside a poll when they were cancelled, and whose worker left before it saw that.
+    for task in inner.registry().list() {
+        inner.abort(&task);
+    }
+    let stuck = inner.registry().list().iter().map(TaskInfo::from).collect();
+    drop(stopped);
+    inner.close_reactors();
+    ShutdownReport { cancelled, stuck, took: begin.elapsed() }
+}
