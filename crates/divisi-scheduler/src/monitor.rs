@@ -6,8 +6,8 @@
 //!
 //! # It sleeps when all sleep
 //!
-//! The monitor stores `asleep`, fences, and looks whether all seats are parked; a worker clears its own parked bit
-//! (`SeqCst`) and then loads `asleep`. One of the two comes first, so either the monitor sees the worker and stays awake,
+//! The monitor stores `asleep`, fences, and looks whether all seats are parked; a worker clears its own parked bit,
+//! fences, and loads `asleep`. One of the two comes first, so either the monitor sees the worker and stays awake,
 //! or the worker sees the monitor asleep and wakes it. Model: `loom_tests` below.
 
 use std::sync::OnceLock;
@@ -41,6 +41,8 @@ impl Default for Monitor {
 impl Monitor {
     /// A worker has left its sleep for something to do.
     pub(crate) fn stir(&self) {
+        // Pairs with the fence in `fall_asleep`.
+        fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::SeqCst) != 0 && self.rouse() {
             self.wake();
         }
