@@ -70,9 +70,8 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// Makes an `async fn` a test that runs on a divisi runtime of its own.
 ///
 /// Besides what the function itself asserts, the test fails when
-/// - it takes longer than `timeout` (what is still running is listed, with the line where each task waits),
-/// - it leaves tasks behind, unless `allow_leftover_tasks = true`: a task that outlives its test is a leak, or a race with the next test,
-/// - a task panics and nobody looks at it.
+/// - it takes longer than `timeout` (what is still running is listed, with the line where each task waits), or
+/// - it leaves tasks behind, unless `allow_leftover_tasks = true`: a task that outlives its test is a leak, or a race with the next test.
 ///
 /// ```ignore
 /// #[divisi::test(clock = "virtual", timeout = "5s")]
