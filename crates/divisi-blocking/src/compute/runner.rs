@@ -1,0 +1,84 @@
+//! A runner: the loop that serves the queue on a compute thread.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use super::context::{Serving, checkpoint};
+use super::{Job, Shared};
+use crate::job;
+use crate::stuck::Running;
+
+/// Takes jobs until there are none. Called by rayon, once for each claim of a runner.
+pub(super) fn run(shared: &Arc<Shared>) {
+    let Some(_serving) = Serving::begin() else {
+        // A job on this thread waits for a part of itself, and rayon fills the time with this call. A job that ran here
+        // would hold the waiting one up, and deadlock with it if both use the same lock.
+        return bounce(shared);
+    };
+    let seat = rayon::current_thread_index().expect("runners run on compute threads");
+    loop {
+        if let Some(job) = take(shared, seat) {
+            serve(shared, job);
+        } else if rayon::yield_local() != Some(rayon::Yield::Executed)
+            && !shared.admission.leave(|| shared.has_work())
+        {
+            // What jobs left behind on this thread (`rayon::spawn`) has been run too, piece by piece, with a look at
+            // the queue after each: rayon itself would not look at the queue again before there is none of it.
+            return;
+        }
+        // The hook is the runtime's; its panic, which the panic hook has reported, must not end the runner.
+        drop(catch_unwind(AssertUnwindSafe(checkpoint)));
+    }
+}
+
+fn bounce(shared: &Arc<Shared>) {
+    if shared.admission.leave(|| shared.has_work()) {
+        shared.counters.bounced.fetch_add(1, Relaxed);
+        shared.request_later();
+    }
+}
+
+/// Moves what has come in to the ordered queue and takes the job whose turn it is.
+fn take(shared: &Arc<Shared>, seat: usize) -> Option<Job> {
+    let now = Instant::now();
+    let mut queue = shared.queue.lock();
+    queue.running[seat] = None;
+    shared.sort_in(&mut queue);
+    let job = queue.order.pop(now);
+    if let Some(job) = &job {
+        queue.running[seat] = Some(Running {
+            id: job.runnable.id(),
+            since: now,
+        });
+    }
+    let left = shared.note_length(&queue);
+    drop(queue);
+    // The publisher's part of the protocol: other jobs than the one taken have been moved.
+    if left > 0 && shared.admission.claim() {
+        shared.request();
+    }
+    if let Some(job) = &job {
+        shared
+            .counters
+            .waited(now.saturating_duration_since(job.submitted));
+    }
+    job
+}
+
+fn serve(shared: &Arc<Shared>, job: Job) {
+    shared.unqueue(&job);
+    if shared.census.is_closed() {
+        return shared.cancel(job, super::SHUT_DOWN);
+    }
+    let counters = &shared.counters;
+    let running = counters.running.fetch_add(1, Relaxed) + 1;
+    counters.running_peak.fetch_max(running, Relaxed);
+    let began = Instant::now();
+    let outcome = job::run(job.runnable);
+    counters.ran(began.elapsed());
+    counters.running.fetch_sub(1, Relaxed);
+    counters.ended(outcome);
+    shared.leave_census();
+}
