@@ -198,6 +198,10 @@ pub(crate) struct Events {
     bell: bool,
 }
 
+// SAFETY: the only part that is not `Send` by itself is the pointer view of an event's data, a union
+// with a `u64`; this module writes and reads the data as `u64` tokens only and never follows it.
+unsafe impl Send for Events {}
+
 impl Events {
     /// A buffer for at most `limit` events (at least one) a wait.
     pub(crate) fn with_limit(limit: usize) -> Events {
