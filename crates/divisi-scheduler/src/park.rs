@@ -20,8 +20,9 @@ pub trait Park: Send + Sync + 'static {
     fn unpark(&self);
 
     /// Says that the caller is about to wait for this driver's descriptor in an event loop of its own: until the next call of
-    /// [`poll`](Park::poll), an [`unpark`](Park::unpark) must make that descriptor readable.
-    fn announce_sleep(&self);
+    /// [`poll`](Park::poll) or [`park`](Park::park), an [`unpark`](Park::unpark) must make that descriptor readable. Returns false if something
+    /// is pending already, so that the caller must poll first.
+    fn announce_sleep(&self) -> bool;
 
     /// How often this driver was polled so far, by any thread. A helper that sees the same number twice knows that nobody
     /// looked in between.

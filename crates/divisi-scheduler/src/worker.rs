@@ -195,18 +195,31 @@ impl Worker {
             })
     }
 
-    /// One turn for a caller with an event loop of its own: handles events, runs at most `polls` tasks and, when nothing is left, announces the
-    /// sleep that the caller is about to do on the driver's descriptor. Returns how many tasks ran.
+    /// One turn for a caller with an event loop of its own: handles events, runs at most `polls` tasks and
+    /// announces the sleep that the caller is about to do on the driver's descriptor. If tasks are left, the descriptor is made ready. Returns how many ran.
     pub(crate) fn turn(&self, polls: usize) -> usize {
+        /// A pending notification is used up by the first attempt, a timer or event by the poll before the next.
+        const ATTEMPTS: usize = 4;
         let (shared, index) = (self.shared(), self.context.seat);
-        self.poll_driver();
-        let ran = (0..polls).take_while(|_| self.step()).count();
-        self.core(|core| core.announced = true);
-        shared.idle.park(index);
-        self.seat().driver.announce_sleep();
-        if shared.work_visible(index) {
-            // Makes the descriptor ready at once.
-            self.seat().driver.unpark();
+        let mut ran = 0;
+        for _ in 0..ATTEMPTS {
+            self.poll_driver();
+            while ran < polls && self.step() {
+                ran += 1;
+            }
+            self.core(|core| core.announced = true);
+            shared.idle.park(index);
+            if self.seat().driver.announce_sleep() {
+                if shared.work_visible(index) {
+                    self.seat().driver.unpark();
+                }
+                break;
+            }
+            let claimed = shared.idle.unpark(index);
+            self.core(|core| {
+                core.announced = false;
+                core.searching = claimed;
+            });
         }
         ran
     }

@@ -24,7 +24,8 @@
 use divisi_blocking::{OffloadOptions, SpawnError, TryOffloadError};
 use divisi_task::JoinHandle;
 
-pub use divisi_blocking::{ComputePriority, OffloadScope, Priority, checkpoint, offload_scope, on_compute_thread};
+pub use divisi_blocking::compute::{checkpoint, on_compute_thread};
+pub use divisi_blocking::{ComputePriority, OffloadScope, Priority, offload_scope};
 
 use crate::context;
 use crate::task::spawn::refused;

@@ -47,9 +47,6 @@
 
 #![forbid(unsafe_code)]
 
-// The macros name this crate as users see it.
-extern crate self as divisi;
-
 mod context;
 mod pool;
 
@@ -60,7 +57,6 @@ pub mod future;
 pub mod hyper;
 pub mod io;
 pub mod net;
-pub mod prelude;
 pub mod runtime;
 pub mod task;
 pub mod time;
@@ -70,6 +66,7 @@ pub mod __private;
 
 pub use compute::{offload, offload_scope};
 pub use context::EnterGuard;
+pub use io::prelude;
 pub use divisi_macros::{main, test};
 pub use pool::spawn_blocking;
 pub use runtime::{BuildError, Clock, Handle, LocalRuntime, Runtime, Shutdown, ShutdownReport, run};

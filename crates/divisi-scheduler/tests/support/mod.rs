@@ -91,7 +91,9 @@ impl Park for TestDriver {
         self.changed.notify_all();
     }
 
-    fn announce_sleep(&self) {}
+    fn announce_sleep(&self) -> bool {
+        true
+    }
 
     fn turns(&self) -> u64 {
         self.turns.load(Ordering::Relaxed)
@@ -170,7 +172,9 @@ impl Park for Shared {
         self.0.unpark();
     }
 
-    fn announce_sleep(&self) {}
+    fn announce_sleep(&self) -> bool {
+        true
+    }
 
     fn turns(&self) -> u64 {
         self.0.turns()

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use divisi_reactor::{Reactor, Scratch, Wait};
+use divisi_reactor::{OutsideSleep, Reactor, Scratch, Wait};
 use divisi_scheduler::Park;
 use parking_lot::Mutex;
 
@@ -19,6 +19,8 @@ pub(crate) struct Driver {
     /// Used for turns that do not wait. Whoever finds it taken leaves the turn to the thread that has it.
     busy: Mutex<Scratch>,
     failed: AtomicBool,
+    /// Another event loop waits for this reactor's descriptor.
+    outside: Mutex<Option<OutsideSleep>>,
 }
 
 impl Driver {
@@ -28,6 +30,7 @@ impl Driver {
             idle: Mutex::new(Scratch::new(EVENTS_PER_IDLE_TURN)),
             busy: Mutex::new(Scratch::new(EVENTS_PER_BUSY_TURN)),
             failed: AtomicBool::new(false),
+            outside: Mutex::new(None),
         }
     }
 
@@ -46,11 +49,13 @@ impl Driver {
 
 impl Park for Driver {
     fn park(&self, limit: Option<Duration>) -> usize {
+        drop(self.outside.lock().take());
         let until = limit.map(|limit| Instant::now() + limit);
         self.turn(&mut self.idle.lock(), Wait::Until(until))
     }
 
     fn poll(&self, limit: usize) -> usize {
+        drop(self.outside.lock().take());
         let Some(mut scratch) = self.busy.try_lock() else { return 0 };
         scratch.set_max_events(limit);
         self.turn(&mut scratch, Wait::Poll)
@@ -60,8 +65,11 @@ impl Park for Driver {
         self.reactor.notify();
     }
 
-    fn announce_sleep(&self) {
-        self.reactor.announce_sleep();
+    fn announce_sleep(&self) -> bool {
+        let sleep = self.reactor.sleep_outside();
+        let announced = sleep.is_some();
+        *self.outside.lock() = sleep;
+        announced
     }
 
     fn turns(&self) -> u64 {

@@ -70,7 +70,7 @@ impl Handle {
     /// As [`Runtime::block_on`](crate::Runtime::block_on).
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        if cfg!(debug_assertions) && divisi_blocking::on_compute_thread() {
+        if cfg!(debug_assertions) && divisi_blocking::compute::on_compute_thread() {
             panic!(
                 "`block_on` inside an offloaded closure would keep a compute thread waiting, and can deadlock the pool: \
                  await the future in a task and offload only the computation, or use `spawn_blocking`"

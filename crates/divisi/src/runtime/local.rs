@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -98,7 +98,7 @@ impl LocalRuntime {
     }
 
     /// Handles what is ready and runs tasks that can run, at most 256 of them, without waiting. Returns how many it ran; if that is 0 there is nothing to
-    /// do until [`as_fd`](AsFd::as_fd) becomes readable or the [`next_deadline`](LocalRuntime::next_deadline) comes. If tasks are left, the
+    /// do until [`descriptor`](LocalRuntime::descriptor) becomes readable or the [`next_deadline`](LocalRuntime::next_deadline) comes. If tasks are left, the
     /// descriptor is readable at once.
     ///
     /// # Errors
@@ -106,6 +106,12 @@ impl LocalRuntime {
     /// If the thread is inside a runtime already, or this one was shut down.
     pub fn turn(&self) -> Result<usize, BlockOnError> {
         self.handle.inner().scheduler().turn(POLLS_PER_TURN)
+    }
+
+    /// The descriptor that becomes readable when a [`turn`](LocalRuntime::turn) has something to do; `None` where the system's poller has none to
+    /// wait for (Linux has).
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.handle.inner().reactor(0).descriptor()
     }
 
     /// When the next timer is due, or earlier if it was dropped meanwhile.
@@ -153,8 +159,9 @@ where
     inner.scheduler().spawn_local(future, options).unwrap_or_else(|_closed| refused(location, SHUT_DOWN.to_owned()))
 }
 
-impl AsFd for LocalRuntime {
-    /// Readable when a [`turn`](LocalRuntime::turn) has something to do.
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+impl std::os::fd::AsFd for LocalRuntime {
+    /// See [`descriptor`](LocalRuntime::descriptor).
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.handle.inner().reactor(0).as_fd()
     }

@@ -2,6 +2,8 @@
 
 mod builder;
 mod callback;
+#[cfg(feature = "criterion")]
+mod criterion;
 mod driver;
 mod handle;
 mod inner;
