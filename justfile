@@ -7,7 +7,7 @@ _default:
 test *ARGS:
     cargo test --workspace {{ARGS}}
 
-# Everything that CI checks, or only the steps named: fmt clippy doc test readme shared_reactor portable poll_backend loom asan package outside.
+# Everything that CI checks, or only the steps named; `.ci/run nosuch` lists them.
 check *STEPS:
     .ci/run {{STEPS}}
 
@@ -17,6 +17,10 @@ fmt:
 
 # The concurrency models.
 loom: (check "loom")
+
+# Weakens a crate's lock-free code place by place; a model must fail every time: `just mutants divisi-scheduler idle.rs`.
+mutants CRATE *FILE:
+    .ci/mutants {{CRATE}} {{FILE}}
 
 # The tests under AddressSanitizer.
 asan: (check "asan")
