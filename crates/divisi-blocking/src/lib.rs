@@ -18,9 +18,9 @@
 //!     let text = blocking.spawn(|| std::fs::read_to_string("/proc/self/stat"))?.await?;
 //!     let length = compute.offload(move || text.map_or(0, |text| text.len()))?.await?;
 //!     println!("{length}");
-//!     Ok(())
-//! })
-//! # .or_else(|error: Box<dyn std::error::Error>| Err(error))
+//! #   Ok::<(), Box<dyn std::error::Error>>(())
+//! })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]
 

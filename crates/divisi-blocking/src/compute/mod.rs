@@ -15,8 +15,8 @@
 //! - **Admission is the pool's, not rayon's**: at most as many offloaded jobs run as there are threads; the most urgent is
 //!   taken first, and none is starved ([`Priority`]).
 //! - **No job is stranded.** A job is made visible (pushed, or moved to the ordered queue) before a runner is claimed
-//!   for it, and a runner that finds nothing looks again after it has given its claim up ([`admission`] has the proof);
-//!   a claim turns into a runner through the dispatcher ([`dispatcher`]), or is withdrawn together with all queued
+//!   for it, and a runner that finds nothing looks again after it has given its claim up (module `admission` has the proof);
+//!   a claim turns into a runner through the dispatcher (module `dispatcher`), or is withdrawn together with all queued
 //!   jobs; and a pool that is closed keeps its dispatcher until the census of jobs is zero, so a job that was pushed
 //!   while the pool was being closed still ends (cancelled, unrun).
 //! - A job that is cancelled before it starts never runs. Its closure is dropped on a compute thread when its turn comes.

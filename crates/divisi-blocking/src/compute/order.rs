@@ -100,3 +100,6 @@ impl<J> Order<J> {
             .map(|(_, line)| line)
     }
 }
+
+#[cfg(test)]
+mod tests;
