@@ -480,13 +480,13 @@ mod tests {
     /// A word with these flags, references and polls.
     fn state(flags: u64, references: u64, polls: u64) -> State {
         State(AtomicU64::new(
-            flags | references * REF_ONE | polls * POLL_ONE,
+            flags | (references * REF_ONE) | (polls * POLL_ONE),
         ))
     }
 
     #[track_caller]
     fn assert_word(state: &State, flags: u64, references: u64, polls: u64) {
-        let expected = Snapshot(flags | references * REF_ONE | polls * POLL_ONE);
+        let expected = Snapshot(flags | (references * REF_ONE) | (polls * POLL_ONE));
         assert_eq!(state.load(), expected);
     }
 

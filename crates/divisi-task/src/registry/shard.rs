@@ -46,7 +46,6 @@
 //! Models: `registry_*` in `tests/loom_registry.rs`.
 
 use std::ptr::{self, NonNull};
-use std::sync::OnceLock;
 
 use super::take_reference;
 use crate::error::Closed;
@@ -90,7 +89,10 @@ pub(crate) struct Shard {
     /// Slots below this number were in use at some time.
     fresh: AtomicU32,
     number: u32,
-    chunks: [OnceLock<Box<[Slot]>>; CHUNKS],
+    /// The slots, in chunks of [`chunk_len`] that are made when they are needed and stay as long as the shard. Null, or a leaked boxed slice.
+    chunks: [AtomicPtr<Slot>; CHUNKS],
+    #[cfg(divisi_loom)]
+    _leak_check: loom::alloc::Track<()>,
 }
 
 struct Slot {
@@ -150,7 +152,9 @@ impl Shard {
             free: AtomicU64::new(0),
             fresh: AtomicU32::new(0),
             number,
-            chunks: [const { OnceLock::new() }; CHUNKS],
+            chunks: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
+            #[cfg(divisi_loom)]
+            _leak_check: loom::alloc::Track::new(()),
         });
         // SAFETY: a box is never null.
         unsafe { NonNull::new_unchecked(Box::into_raw(shard)) }
@@ -331,9 +335,9 @@ impl Shard {
             );
         }
         let (chunk, offset) = locate(index);
-        let slots = self.chunks[chunk]
-            .get_or_init(|| (0..FIRST_CHUNK << chunk).map(|_| Slot::new()).collect());
-        (&slots[offset], index)
+        // SAFETY: `offset` is within a chunk of this number.
+        let slot = unsafe { &*self.chunk_or_new(chunk).as_ptr().add(offset) };
+        (slot, index)
     }
 
     /// A slot that somebody has used.
@@ -343,8 +347,59 @@ impl Shard {
 
     fn try_slot(&self, index: u32) -> Option<&Slot> {
         let (chunk, offset) = locate(index);
-        Some(&self.chunks[chunk].get()?[offset])
+        let slots = NonNull::new(self.chunks[chunk].load(Ordering::Acquire))?;
+        // SAFETY: `offset` is within a chunk of this number, and chunks stay as long as the shard.
+        Some(unsafe { &*slots.as_ptr().add(offset) })
     }
+
+    fn chunk_or_new(&self, chunk: usize) -> NonNull<Slot> {
+        let existing = self.chunks[chunk].load(Ordering::Acquire);
+        if let Some(existing) = NonNull::new(existing) {
+            return existing;
+        }
+        let slots: Box<[Slot]> = (0..chunk_len(chunk)).map(|_| Slot::new()).collect();
+        let offered = Box::into_raw(slots).cast::<Slot>();
+        // Release: the slots as they were made.
+        let stored = self.chunks[chunk].compare_exchange(
+            ptr::null_mut(),
+            offered,
+            Ordering::Release,
+            Ordering::Acquire,
+        );
+        let winner = match stored {
+            Ok(_) => offered,
+            Err(winner) => {
+                // SAFETY: made above and not published.
+                unsafe { free_chunk(chunk, offered) };
+                winner
+            }
+        };
+        NonNull::new(winner).expect("a chunk that exists")
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        for (chunk, slots) in self.chunks.iter().enumerate() {
+            // Acquire for loom's sake: whoever drops the shard has acquired all that was done to it.
+            let slots = slots.load(Ordering::Acquire);
+            if !slots.is_null() {
+                // SAFETY: the chunk is the shard's, which nobody uses any more.
+                unsafe { free_chunk(chunk, slots) };
+            }
+        }
+    }
+}
+
+/// # Safety
+/// A chunk of this number made by `chunk_or_new` that nobody uses any more.
+unsafe fn free_chunk(chunk: usize, slots: *mut Slot) {
+    // SAFETY: that is how it was made.
+    drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(slots, chunk_len(chunk))) });
+}
+
+fn chunk_len(chunk: usize) -> usize {
+    (FIRST_CHUNK as usize) << chunk
 }
 
 /// In which chunk a slot is, and where in it.

@@ -1,0 +1,172 @@
+//! Models of the registry: spawning, ending, listing, closing and dropping it at the same time.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg divisi_loom" cargo test -p divisi-task --release --test 'loom_*'
+//! ```
+//!
+//! Bounds: two threads, one shard with chunks of 2, 4, ... slots, at most [`PREEMPTIONS`] forced switches.
+#![cfg(divisi_loom)]
+
+use std::sync::Arc as StdArc;
+
+use divisi_task::{
+    Cause, Closed, JoinHandle, Registry, Runnable, Schedule, SpawnOptions, TaskId, UnhandledPanic,
+};
+use loom::sync::Arc;
+use loom::thread;
+
+/// Loom's own advice: most bugs show with two, three leave little to be found.
+const PREEMPTIONS: usize = 3;
+
+fn model(f: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(PREEMPTIONS);
+    builder.check(f);
+}
+
+struct Nowhere;
+
+impl Schedule for Nowhere {
+    fn schedule(&self, _: Runnable, _: Cause) {
+        unreachable!("nothing is woken here");
+    }
+
+    fn unhandled_panic(&self, report: UnhandledPanic) {
+        panic!("{report}");
+    }
+}
+
+fn spawn(registry: &Registry) -> Result<(Runnable, JoinHandle<()>), Closed> {
+    divisi_task::spawn(
+        async {},
+        StdArc::new(Nowhere),
+        registry,
+        SpawnOptions::new(),
+    )
+}
+
+/// Spawns a task and runs it to its end.
+fn come_and_go(registry: &Registry) -> TaskId {
+    let (task, handle) = spawn(registry).unwrap();
+    drop(handle);
+    let id = task.id();
+    task.run();
+    id
+}
+
+/// Two threads enter and remove tasks in slots that were used before: no two tasks ever share a slot or an id.
+#[test]
+fn registry_insert_and_remove() {
+    model(|| {
+        let registry = Arc::new(Registry::new(1));
+        // Three slots on the free list, two of which come and go below.
+        let before: Vec<_> = (0..3).map(|_| spawn(&registry).unwrap()).collect();
+        drop(before);
+        let other = thread::spawn({
+            let registry = registry.clone();
+            move || {
+                let (task, _handle) = spawn(&registry).unwrap();
+                let second = come_and_go(&registry);
+                let id = task.id();
+                assert_eq!(registry.get(id).unwrap().id(), id);
+                drop(task);
+                [id, second]
+            }
+        });
+        let (task, _handle) = spawn(&registry).unwrap();
+        let id = task.id();
+        assert_eq!(registry.get(id).unwrap().id(), id);
+        drop(task);
+        let third = come_and_go(&registry);
+        let [first, second] = other.join().unwrap();
+        let mut ids = vec![first, second, id, third];
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), 4);
+        assert!(registry.is_empty() && registry.list().is_empty());
+    });
+}
+
+/// A list is made while tasks come and go: what it finds is alive as long as the list is.
+#[test]
+fn registry_list_against_remove() {
+    model(|| {
+        let registry = Arc::new(Registry::new(1));
+        let (task, handle) = spawn(&registry).unwrap();
+        let id = task.id();
+        drop(handle);
+        let other = thread::spawn({
+            let registry = registry.clone();
+            move || {
+                task.run();
+                come_and_go(&registry)
+            }
+        });
+        let listed = registry.list();
+        let next = other.join().unwrap();
+        for task in listed {
+            assert!(task.id() == id || task.id() == next);
+            assert!(task.is_finished());
+        }
+        assert!(registry.list().is_empty());
+    });
+}
+
+/// Two lists at once of a task that ends.
+#[test]
+fn registry_list_against_list() {
+    model(|| {
+        let registry = Arc::new(Registry::new(1));
+        let (task, _handle) = spawn(&registry).unwrap();
+        let other = thread::spawn({
+            let registry = registry.clone();
+            move || registry.list().len()
+        });
+        assert_eq!(registry.list().len(), 1);
+        assert_eq!(other.join().unwrap(), 1);
+        drop(task);
+        assert!(registry.is_empty());
+    });
+}
+
+/// A spawn that races with the closing is refused, or a list that is made after the closing has the task.
+#[test]
+fn registry_close_against_insert() {
+    model(|| {
+        let registry = Arc::new(Registry::new(1));
+        let other = thread::spawn({
+            let registry = registry.clone();
+            move || spawn(&registry)
+        });
+        registry.close();
+        let listed = registry.list();
+        let spawned = other.join().unwrap();
+        match &spawned {
+            Ok((task, _)) => assert_eq!(
+                listed.iter().map(|task| task.id()).collect::<Vec<_>>(),
+                [task.id()]
+            ),
+            Err(Closed) => {
+                assert!(listed.is_empty());
+                assert!(registry.is_empty());
+            }
+        }
+        drop(spawned);
+        assert!(registry.is_empty());
+    });
+}
+
+/// The registry is dropped while its last task ends: the shard is freed by whoever is later (loom's allocation tracking sees leaks).
+#[test]
+fn registry_drop_against_remove() {
+    model(|| {
+        let registry = Registry::new(1);
+        let (task, handle) = spawn(&registry).unwrap();
+        let other = thread::spawn(move || {
+            task.run();
+        });
+        drop(registry);
+        other.join().unwrap();
+        assert!(handle.is_finished());
+    });
+}
