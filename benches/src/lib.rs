@@ -13,6 +13,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+pub mod floor;
 pub mod harness;
 pub mod peer;
 pub mod peers;

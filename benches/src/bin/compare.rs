@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A filter is a part of a workload's name (`spawn/`, `echo/64`); without one, all run. Each round measures every runtime once, beginning
-//! with another one than the round before, so that a disturbance of the machine meets all of them alike.
+//! with another one than the round before, so that a disturbance of the machine meets all of them alike. For TCP echo there is one more row,
+//! `epoll`: the same work by hand, the connections split between the threads.
 
 #![forbid(unsafe_code)]
 
@@ -65,12 +66,13 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
 
-    let mut names: Vec<_> = lanes.iter().map(|lane| lane.name).collect();
-    names.truncate(names.len() / peers(&lanes));
+    let names = names(&lanes);
     if options.list {
         names.iter().for_each(|name| println!("{name}"));
         return ExitCode::SUCCESS;
     }
+    #[cfg(target_os = "linux")]
+    add_floor(&mut lanes);
 
     println!(
         "{} workers, {} interleaved rounds, samples of about {} ms; time per operation, ratio to the first runtime's median",
@@ -138,12 +140,35 @@ fn add_lanes<P: FullPeer>(lanes: &mut Vec<Lane>, options: &Options) {
     }));
 }
 
-/// How many runtimes there are.
-fn peers(lanes: &[Lane]) -> usize {
+/// Adds what the kernel alone needs, where that has been written down.
+#[cfg(target_os = "linux")]
+fn add_floor(lanes: &mut Vec<Lane>) {
+    let connections = [
+        ("echo/1_connection", 1),
+        ("echo/8_connections", 8),
+        ("echo/64_connections", 64),
+    ];
+    for (name, connections) in connections {
+        if lanes.iter().any(|lane| lane.name == name) {
+            let run = Box::new(move |operations| {
+                divisi_benches::floor::echo(connections, workers(), operations)
+            });
+            lanes.push(Lane {
+                peer: "epoll",
+                name,
+                run,
+            });
+        }
+    }
+}
+
+/// The workloads' names in the order in which the first runtime lists them.
+fn names(lanes: &[Lane]) -> Vec<&'static str> {
     lanes
         .iter()
-        .filter(|lane| lane.name == lanes[0].name)
-        .count()
+        .filter(|lane| lane.peer == lanes[0].peer)
+        .map(|lane| lane.name)
+        .collect()
 }
 
 fn compare(name: &str, lanes: &[&Lane], options: &Options) {

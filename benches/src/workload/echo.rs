@@ -7,7 +7,7 @@ use super::{Measured, Workload};
 use crate::peer::{FullPeer, Net};
 
 /// Bytes of a message: a small request.
-const MESSAGE: usize = 64;
+pub const MESSAGE: usize = 64;
 
 /// The theme's workloads.
 pub(super) fn workloads<P: FullPeer>() -> Vec<Workload<P>> {
