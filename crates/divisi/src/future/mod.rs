@@ -1,0 +1,33 @@
+//! Running several futures inside one task.
+//!
+//! | | waits for | the others |
+//! |---|---|---|
+//! | [`join!`](crate::join) | all | |
+//! | [`try_join!`](crate::try_join) | all, or the first error | are dropped at an error |
+//! | [`select!`](crate::select) | the first whose pattern matches | are dropped before the chosen arm runs |
+//! | [`race`], [`or`] | the first of two with one type of output | are dropped |
+//!
+//! All of these run in the task that awaits them, on one core and without an allocation. [`spawn`](crate::spawn) and task groups are for
+//! work that shall run in parallel.
+//!
+//! The functions [`or`], [`race`], [`zip`], [`try_zip`], [`poll_once`] and [`block_on`](futures_lite::future::block_on)'s relatives come from
+//! [`futures_lite`]; they know no runtime and work in any.
+//!
+//! ```
+//! use divisi::future::race;
+//!
+//! # divisi::run(async {
+//! assert_eq!(race(async { 1 }, std::future::pending()).await, 1);
+//! # });
+//! ```
+
+mod join;
+#[doc(hidden)]
+pub mod macro_support;
+mod maybe_done;
+mod select;
+
+pub use futures_lite::future::{
+    Or, PollOnce, Race, TryZip, Zip, or, poll_once, race, try_zip, zip,
+};
+pub use std::future::{Future, IntoFuture, Pending, PollFn, Ready, pending, poll_fn, ready};

@@ -1,0 +1,157 @@
+//! A limited time for a future.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use divisi_reactor::Timer;
+use pin_project_lite::pin_project;
+
+use super::Instant;
+use super::sleep::poll_timer;
+
+/// Gives `future` no more than `limit`: its output, or [`Elapsed`] when the time is over first. The future is dropped with the `Timeout`.
+///
+/// The time runs from the first poll that finds `future` pending. A future that is ready at the first poll costs no timer and no look at the clock, and a
+/// future that is ready when the time is over wins.
+///
+/// ```
+/// use std::time::Duration;
+/// use divisi::time::{sleep, timeout};
+///
+/// # divisi::run(async {
+/// assert_eq!(timeout(Duration::ZERO, async { 5 }).await, Ok(5));
+/// assert!(timeout(Duration::from_millis(1), sleep(Duration::from_secs(60))).await.is_err());
+/// # });
+/// ```
+///
+/// # Panics
+///
+/// The future panics when it must wait outside a divisi runtime.
+///
+/// # Cancel safety
+///
+/// As `future`'s. When the time is over, `future` has been polled to a point where it waits, and is dropped there: use only futures for which
+/// that is harmless.
+#[track_caller]
+pub fn timeout<F: IntoFuture>(limit: Duration, future: F) -> Timeout<F::IntoFuture> {
+    Timeout::new(future.into_future(), Limit::After(limit))
+}
+
+/// Gives `future` time until `deadline`. See [`timeout`].
+#[track_caller]
+pub fn timeout_at<F: IntoFuture>(
+    deadline: impl Into<Instant>,
+    future: F,
+) -> Timeout<F::IntoFuture> {
+    Timeout::new(future.into_future(), Limit::At(deadline.into()))
+}
+
+enum Limit {
+    /// Counted from the first poll that has to wait.
+    After(Duration),
+    At(Instant),
+}
+
+pin_project! {
+    /// The future of [`timeout`] and [`timeout_at`].
+    #[must_use = "futures do nothing unless they are awaited"]
+    pub struct Timeout<F> {
+        #[pin]
+        future: F,
+        limit: Limit,
+        timer: Option<Timer>,
+        created_at: &'static Location<'static>,
+    }
+}
+
+impl<F> Timeout<F> {
+    #[track_caller]
+    fn new(future: F, limit: Limit) -> Timeout<F> {
+        Timeout {
+            future,
+            limit,
+            timer: None,
+            created_at: Location::caller(),
+        }
+    }
+
+    /// The future inside.
+    pub fn get_ref(&self) -> &F {
+        &self.future
+    }
+
+    /// The future inside.
+    pub fn get_mut(&mut self) -> &mut F {
+        &mut self.future
+    }
+
+    /// The future inside, pinned.
+    pub fn get_pin_mut(self: Pin<&mut Self>) -> Pin<&mut F> {
+        self.project().future
+    }
+
+    /// The future inside, without the limit.
+    pub fn into_inner(self) -> F {
+        self.future
+    }
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.future.poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        let timer = this.timer.get_or_insert_with(|| arm(this.limit));
+        poll_timer(timer, cx, this.created_at).map(|()| Err(Elapsed(())))
+    }
+}
+
+fn arm(limit: &Limit) -> Timer {
+    match *limit {
+        Limit::After(Duration::MAX) => Timer::never(),
+        Limit::After(limit) => Timer::at((Instant::now() + limit).into_std()),
+        Limit::At(deadline) => Timer::at(deadline.into_std()),
+    }
+}
+
+impl<F: fmt::Debug> fmt::Debug for Timeout<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = f.debug_struct("Timeout");
+        match self.limit {
+            Limit::After(limit) => f.field("limit", &limit),
+            Limit::At(deadline) => f.field("deadline", &deadline),
+        };
+        f.field("created_at", &format_args!("{}", self.created_at))
+            .field("future", &self.future)
+            .finish()
+    }
+}
+
+/// The time was over before the future was ready: the error of [`timeout`] and [`timeout_at`].
+///
+/// It converts into an [`io::Error`] of kind [`TimedOut`](io::ErrorKind::TimedOut).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Elapsed(());
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the operation did not complete in the time it was given")
+    }
+}
+
+impl Error for Elapsed {}
+
+impl From<Elapsed> for io::Error {
+    fn from(elapsed: Elapsed) -> io::Error {
+        io::Error::new(io::ErrorKind::TimedOut, elapsed)
+    }
+}
