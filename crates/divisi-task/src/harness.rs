@@ -388,7 +388,7 @@ unsafe fn complete(task: NonNull<Header>) {
         unsafe { (header.vtable.completed)(header.scheduler, header.id) };
     }));
     if let Err(payload) = notified {
-        mem::forget(payload);
+        discard(payload);
     }
     // SAFETY: the claim's and the registry's, which is ours since the task was removed there.
     unsafe { release(task, REFERENCES_UNTIL_COMPLETE) };
@@ -470,8 +470,14 @@ fn report_panic(header: &Header, panic: UnhandledPanic) {
         unsafe { (header.vtable.unhandled_panic)(header.scheduler, panic) };
     }));
     if let Err(payload) = reported {
-        // Its destructor could panic in turn.
-        mem::forget(payload);
+        discard(payload);
+    }
+}
+
+/// Drops a panic that has nowhere to go. Should its destructor panic, too, what that throws is leaked: there must be an end.
+fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        mem::forget(again);
     }
 }
 

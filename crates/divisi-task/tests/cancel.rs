@@ -62,6 +62,8 @@ fn the_first_reason_wins() {
         outcome(handle).unwrap_err().reason().unwrap().text(),
         "first"
     );
+    // The runnable of the first request is stale by now.
+    assert_eq!(scheduler.run_one(), Some(Ran::Completed));
 }
 
 #[test]

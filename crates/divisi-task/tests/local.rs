@@ -5,10 +5,10 @@ mod support;
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
-use divisi_task::{CancelReason, Ran, Registry, SpawnOptions, spawn_local};
+use divisi_task::{CancelReason, Ran, Registry, SpawnOptions, TaskRef, spawn_local};
 use support::{Manual, outcome, panic_of};
 
 struct CountDrops(Rc<Cell<usize>>);
@@ -17,6 +17,14 @@ impl Drop for CountDrops {
     fn drop(&mut self) {
         self.0.set(self.0.get() + 1);
     }
+}
+
+/// Makes a leak that is meant known to leak checkers: what a static points to counts as in use.
+fn expect_leak(task: &TaskRef) {
+    static EXPECTED: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    // SAFETY: only copies the bits of a pointer-wide value, in order to keep them.
+    let address = unsafe { std::mem::transmute_copy::<TaskRef, usize>(task) };
+    EXPECTED.lock().unwrap().push(address);
 }
 
 #[test]
@@ -64,6 +72,7 @@ fn run_on_another_thread_it_panics_and_never_touches_the_future() {
     };
     let (task, handle) =
         spawn_local(future, scheduler.clone(), &registry, SpawnOptions::new()).unwrap();
+    expect_leak(&handle.task());
     let message = thread::spawn(move || {
         panic_of(|| {
             task.run();
@@ -97,6 +106,7 @@ fn dropped_on_another_thread_its_future_is_leaked() {
         let _guard = guard;
     };
     let (task, handle) = spawn_local(future, scheduler, &registry, SpawnOptions::new()).unwrap();
+    expect_leak(&handle.task());
     thread::spawn(move || drop(task)).join().unwrap();
     assert_eq!(drops.get(), 0);
     assert!(registry.is_empty());

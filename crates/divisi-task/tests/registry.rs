@@ -4,9 +4,9 @@
 mod support;
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use divisi_task::{Closed, Registry, SpawnOptions, TaskState, current};
+use divisi_task::{Cause, Closed, Registry, Schedule, SpawnOptions, TaskState, current};
 use support::{Gate, Manual, outcome, panic_of, quiet_panic, start};
 
 #[test]
@@ -37,25 +37,25 @@ fn a_list_tells_names_parents_and_origins() {
     let inner_scheduler = scheduler.clone();
     let (gate, _state) = Gate::new();
     let line = line!();
+    let child = Arc::new(Mutex::new(None));
+    let inner_child = child.clone();
     let parent = start(
         async move {
-            let (task, handle) = divisi_task::spawn(
-                gate,
-                inner_scheduler.clone(),
-                &inner_registry,
-                SpawnOptions::new().name("child"),
-            )
-            .unwrap();
-            divisi_task::Schedule::schedule(&*inner_scheduler, task, divisi_task::Cause::Spawned);
+            let options = SpawnOptions::new().name("child");
+            let (task, handle) =
+                divisi_task::spawn(gate, inner_scheduler.clone(), &inner_registry, options)
+                    .unwrap();
+            inner_scheduler.schedule(task, Cause::Spawned);
             assert_eq!(current::task().unwrap().parent(), None);
-            handle
+            *inner_child.lock().unwrap() = Some(handle);
         },
         &scheduler,
         &registry,
     );
     scheduler.run_all();
     let parent_id = parent.id();
-    let child = outcome(parent).unwrap();
+    outcome(parent).unwrap();
+    let child = child.lock().unwrap().take().unwrap();
     let tasks = registry.list();
     let [listed] = &tasks[..] else {
         panic!("{tasks:?}")

@@ -34,7 +34,8 @@ fn many_wakes_make_one_runnable() {
     let waker = state.waker();
     waker.wake_by_ref();
     waker.wake_by_ref();
-    waker.clone().wake();
+    let by_value = waker.clone();
+    by_value.wake();
     assert_eq!(scheduler.causes(), [Cause::Woken]);
     assert_eq!(handle.task().state(), TaskState::Queued);
     assert_eq!(scheduler.run_one(), Some(Ran::Pending));
@@ -52,7 +53,8 @@ fn a_task_that_wakes_itself_yields() {
                 return Poll::Ready(());
             }
             cx.waker().wake_by_ref();
-            cx.waker().clone().wake();
+            let by_value = cx.waker().clone();
+            by_value.wake();
             Poll::Pending
         }),
         &scheduler,
