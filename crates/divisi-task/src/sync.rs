@@ -62,7 +62,7 @@ mod imp {
 
     /// Waits for a peer that is inside a section of a few instructions.
     #[derive(Debug, Default)]
-    pub(crate) struct Spin;
+    pub(crate) struct Spin(());
 
     impl Spin {
         pub(crate) fn turn(&mut self) {

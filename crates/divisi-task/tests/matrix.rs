@@ -119,10 +119,13 @@ impl Drop for Output {
     }
 }
 
+/// What to do in the first poll.
+type Act = Box<dyn FnOnce(&Waker) + Send>;
+
 struct Probe {
     case: Case,
     log: Log,
-    act: Option<Box<dyn FnOnce(&Waker) + Send>>,
+    act: Option<Act>,
 }
 
 impl Future for Probe {
@@ -223,7 +226,8 @@ impl World {
             Action::Wake => {
                 if let Some(waker) = waker {
                     waker.wake_by_ref();
-                    waker.clone().wake();
+                    let by_value = waker.clone();
+                    by_value.wake();
                 }
             }
             Action::Shutdown => {
@@ -308,10 +312,8 @@ fn expect(case: Case) -> Expected {
     let complete_after_first_run =
         unpolled || cancelled && moment == Moment::During || first != First::Pending;
     // Whoever is there when the task completes gets the outcome.
-    let handle_gets_it = !detaches
-        || moment == Moment::After
-            && complete_after_first_run
-            && !(cancelled && moment == Moment::After);
+    let handle_gets_it =
+        !detaches || moment == Moment::After && complete_after_first_run && !cancelled;
     let read = !detaches;
 
     let mut panics = Vec::new();
@@ -375,11 +377,11 @@ fn check(case: Case) {
     let registry = Registry::new(1);
     let world = Arc::new(Mutex::new(None::<Arc<World>>));
     let in_poll = world.clone();
-    let act: Option<Box<dyn FnOnce(&Waker) + Send>> = (case.moment == Moment::During).then(|| {
+    let act = (case.moment == Moment::During).then(|| {
         Box::new(move |waker: &Waker| {
             let world = in_poll.lock().unwrap().clone().unwrap();
             world.act(case.action, Some(waker));
-        }) as Box<dyn FnOnce(&Waker) + Send>
+        }) as Act
     });
     let probe = Probe {
         case,
