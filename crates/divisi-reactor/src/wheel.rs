@@ -29,8 +29,9 @@
 //! [`Wheel::advance`] opens the slots whose `min` is due, in order. The entries of a high slot are
 //! *cascaded*: `elapsed` jumps to the slot's `min`, so that the earliest lands on level 0 directly.
 //! Due entries of a level-0 slot go, sorted by deadline and order of arming, to the `due` queue,
-//! from which a batch fires. Both steps are bounded for each call: what is left is taken up by the
-//! next one, and [`Wheel::next_deadline`] says "now" meanwhile.
+//! from which at most a batch fires. Cascading is bounded for each call as well; what is left is
+//! taken up by the next one, and [`Wheel::next_deadline`] says "now" meanwhile. Timers fire in the
+//! order of their deadlines, then of arming, also across calls.
 //!
 //! Entries live in a slab and are linked by index: arming and removing allocate nothing once the
 //! slab has grown to the largest number of timers that were armed at once.
@@ -194,16 +195,14 @@ impl Wheel {
     /// `wakers`. Returns how many fired.
     pub(crate) fn advance(&mut self, now: u64, limit: usize, wakers: &mut Vec<Waker>) -> usize {
         self.now = self.now.max(now);
-        self.collect(limit);
-        let start = wakers.len();
-        // Almost always in order already. The exception: a timer armed in the past while a backlog
-        // of later ones waits.
-        self.due
-            .make_contiguous()
-            .sort_unstable_by_key(|due| (due.deadline, due.seq));
+        let mut budget = CASCADE_BATCH;
         let mut fired = 0;
         while fired < limit {
+            self.let_earlier_ones_in();
             let Some(due) = self.due.pop_front() else {
+                if self.collect(&mut budget) {
+                    continue;
+                }
                 break;
             };
             let Some(entry) = self.entries.get_mut(due.key as usize) else {
@@ -217,7 +216,6 @@ impl Wheel {
             self.armed -= 1;
             fired += 1;
         }
-        debug_assert!(wakers.len() - start <= fired);
         fired
     }
 
@@ -256,22 +254,22 @@ impl Wheel {
         }
     }
 
-    /// Moves entries that are due to the `due` queue until it holds `limit` or none is left.
-    fn collect(&mut self, limit: usize) {
-        let mut budget = CASCADE_BATCH;
-        while self.due.len() < limit {
+    /// Opens slots until the `due` queue has something. False if nothing is due, or the budget for
+    /// cascading is spent.
+    fn collect(&mut self, budget: &mut usize) -> bool {
+        while self.due.is_empty() {
             if let Some((level, slot)) = self.cascade {
-                budget = self.cascade_from(level, slot, budget);
+                self.cascade_from(level, slot, budget);
                 if self.cascade.is_some() {
-                    return;
+                    return false;
                 }
             }
             let Some((level, slot)) = self.first_slot() else {
-                return;
+                return false;
             };
             let min = self.levels[level].slots[slot].min;
             if min > self.now {
-                return;
+                return false;
             }
             // By invariant 2 no linked entry is earlier than this slot's, so `elapsed` may go there.
             self.elapsed = self.elapsed.max(min >> TICK_BITS);
@@ -281,22 +279,41 @@ impl Wheel {
                 self.cascade = Some((level, slot));
             }
         }
+        true
     }
 
-    /// Moves entries of a high slot to lower levels; returns what is left of the budget.
-    fn cascade_from(&mut self, level: usize, slot: usize, mut budget: usize) -> usize {
+    /// A timer armed in the past while later ones wait in the `due` queue comes before them.
+    fn let_earlier_ones_in(&mut self) {
+        let Some(front) = self.due.front() else {
+            return;
+        };
+        let occupied = self.levels[0].occupied;
+        if occupied == 0 {
+            return;
+        }
+        let slot = occupied.trailing_zeros() as usize;
+        if self.levels[0].slots[slot].min < front.deadline {
+            self.drain_slot(slot);
+            self.due
+                .make_contiguous()
+                .sort_unstable_by_key(|due| (due.deadline, due.seq));
+        }
+    }
+
+    /// Moves entries of a high slot to lower levels, as many as the budget allows.
+    fn cascade_from(&mut self, level: usize, slot: usize, budget: &mut usize) {
         loop {
             let key = self.levels[level].slots[slot].head;
             if key == NIL {
                 self.cascade = None;
-                return budget;
+                return;
             }
-            if budget == 0 {
-                return 0;
+            if *budget == 0 {
+                return;
             }
             self.unlink(key);
             self.link(key, self.entries[key as usize].deadline);
-            budget -= 1;
+            *budget -= 1;
         }
     }
 

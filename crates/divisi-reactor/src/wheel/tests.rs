@@ -290,7 +290,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn the_wheel_does_what_a_sorted_list_does(steps in prop::collection::vec(step(), 1..120)) {
