@@ -260,10 +260,10 @@ fn a_yielded_task_may_be_gone_when_its_runner_returns() {
         type Output = ();
         fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
             // SAFETY: a poll has the future to itself. That is what loom checks here.
-            if self
+            let second = self
                 .0
-                .with_mut(|yielded| unsafe { std::mem::replace(&mut *yielded, true) })
-            {
+                .with_mut(|polled| unsafe { std::mem::replace(&mut *polled, true) });
+            if second {
                 return Poll::Ready(());
             }
             cx.waker().wake_by_ref();

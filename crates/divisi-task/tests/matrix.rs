@@ -319,14 +319,11 @@ fn expect(case: Case) -> Expected {
     let mut panics = Vec::new();
     let mut reported = Vec::new();
     let mut propagated = Vec::new();
-    match outcome {
-        Err(message @ ("future" | "poll")) => {
-            panics.push(message);
-            if !read {
-                reported.push(message);
-            }
+    if let Err(message @ ("future" | "poll")) = outcome {
+        panics.push(message);
+        if !read {
+            reported.push(message);
         }
-        _ => {}
     }
     if future_drop_panics && !cancelled {
         panics.push("future");
