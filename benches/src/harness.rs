@@ -29,7 +29,7 @@ pub fn workers() -> usize {
 /// Runs a theme's workloads under criterion: a group each, with a function for every runtime.
 pub fn bench(criterion: &mut Criterion, theme: Theme) {
     let names: Vec<_> = theme
-        .workloads::<crate::peers::Tokio>()
+        .workloads::<crate::peers::Divisi>()
         .iter()
         .map(|workload| workload.name)
         .collect();

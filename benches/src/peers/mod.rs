@@ -1,14 +1,16 @@
 //! The runtimes under test.
 
+mod divisi;
 mod smol;
 mod tokio;
 
-pub use self::{smol::Smol, tokio::Tokio};
+pub use self::{divisi::Divisi, smol::Smol, tokio::Tokio};
 
 /// Calls `$visit::<Peer>($argument, ..)` for every runtime, divisi first.
 #[macro_export]
 macro_rules! for_each_peer {
     ($visit:ident($($argument:expr),*)) => {{
+        $visit::<$crate::peers::Divisi>($($argument),*);
         $visit::<$crate::peers::Tokio>($($argument),*);
         $visit::<$crate::peers::Smol>($($argument),*);
     }};
