@@ -31,7 +31,7 @@ use proc_macro::TokenStream;
 /// The runtime is built with `Runtime::builder()`, the function runs on it as the root future, and what the function returns is returned
 /// to the caller. The root future may borrow and need not be `Send`.
 ///
-/// ```ignore
+/// ```
 /// #[divisi::main(worker_threads = 2)]
 /// async fn main() -> std::io::Result<()> {
 ///     divisi::time::sleep(std::time::Duration::from_millis(1)).await;
@@ -73,7 +73,7 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// - it takes longer than `timeout` (what is still running is listed, with the line where each task waits), or
 /// - it leaves tasks behind, unless `allow_leftover_tasks = true`: a task that outlives its test is a leak, or a race with the next test.
 ///
-/// ```ignore
+/// ```
 /// #[divisi::test(clock = "virtual", timeout = "5s")]
 /// async fn an_hour_passes_at_once() {
 ///     divisi::time::sleep(std::time::Duration::from_secs(3600)).await;
