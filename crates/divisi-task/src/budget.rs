@@ -1,8 +1,9 @@
 //! How much a task may do in one poll before it must let others run.
 //!
-//! A task that awaits one ready thing after the other never returns `Pending` on its own accord, and would keep its worker for ever. So each leaf
-//! operation (a receive, a lock, a read) asks [`poll_proceed`] first: a poll has [`LIMIT`] of them, after which they all say `Pending` and
-//! the task goes to the back of the queue.
+//! A task that awaits one ready thing after the other never returns `Pending` on its own accord, and would
+//! keep its worker for ever. So each leaf operation (a receive, a lock, a read) asks [`poll_proceed`] first:
+//! a poll has [`LIMIT`] of them, after which they all say `Pending` and the task goes to the back of the
+//! queue.
 //!
 //! ```
 //! use std::future::poll_fn;
@@ -30,7 +31,8 @@ use std::task::{Context, Poll};
 
 use crate::current::with_thread;
 
-/// Leaf operations that a task may complete in one poll. The number is tokio's, where it has stood since 2020 without complaint.
+/// Leaf operations that a task may complete in one poll. The number is tokio's, where it has stood since 2020
+/// without complaint.
 pub const LIMIT: u8 = 128;
 
 /// Above any real budget: outside tasks, and inside [`unconstrained`].
@@ -38,8 +40,9 @@ pub(crate) const UNLIMITED: u8 = u8::MAX;
 
 /// Asks for leave to do one leaf operation.
 ///
-/// `Ready` with a [`Charge`] on which the operation later says whether it [made progress](Charge::made_progress). `Pending`, with the task woken already, if the
-/// budget of this poll is spent: the caller returns `Pending` too. Outside any task it is always `Ready`.
+/// `Ready` with a [`Charge`] on which the operation later says whether it [made
+/// progress](Charge::made_progress). `Pending`, with the task woken already, if the budget of this poll is
+/// spent: the caller returns `Pending` too. Outside any task it is always `Ready`.
 pub fn poll_proceed(cx: &mut Context<'_>) -> Poll<Charge> {
     let left = with_thread(|thread| thread.budget.get());
     if left == 0 {
@@ -61,9 +64,11 @@ pub fn has_remaining() -> bool {
     with_thread(|thread| thread.budget.get() != 0)
 }
 
-/// Gives the poll that runs on this thread a full budget again. Nothing outside any task, or inside [`unconstrained`].
+/// Gives the poll that runs on this thread a full budget again. Nothing outside any task, or inside
+/// [`unconstrained`].
 ///
-/// A task gets a full budget with every poll without this; it is for code that polls several tasks' worth of work inside one.
+/// A task gets a full budget with every poll without this; it is for code that polls several tasks' worth of
+/// work inside one.
 pub fn reset() {
     with_thread(|thread| {
         if thread.budget.get() != UNLIMITED {
@@ -95,7 +100,8 @@ fn with_budget<R>(budget: u8, f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Leave to do one leaf operation, given by [`poll_proceed`]. Dropped without [`made_progress`](Self::made_progress) it goes back into the budget.
+/// Leave to do one leaf operation, given by [`poll_proceed`]. Dropped without
+/// [`made_progress`](Self::made_progress) it goes back into the budget.
 #[must_use = "dropping it at once gives the charge back, as if nothing had been done"]
 pub struct Charge {
     counted: bool,
@@ -141,7 +147,8 @@ impl<F: Future> Future for Unconstrained<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        // SAFETY: the field is pinned with its owner: it is never moved out, there is no `Drop`, and `Unpin` is automatic.
+        // SAFETY: the field is pinned with its owner: it is never moved out, there is no `Drop`, and `Unpin`
+        // is automatic.
         let future = unsafe { self.map_unchecked_mut(|this| &mut this.future) };
         with_budget(UNLIMITED, || future.poll(cx))
     }

@@ -7,11 +7,11 @@
 //! +--------+---------+--------------------------+
 //! ```
 //!
-//! A future of 32 bytes with an output of 24 fits in 128 bytes. The trailer comes before the stage, so that code that does not know
-//! the future's type reaches it at a fixed place.
+//! A future of 32 bytes with an output of 24 fits in 128 bytes. The trailer comes before the stage, so that
+//! code that does not know the future's type reaches it at a fixed place.
 //!
-//! The functions in the [`VTable`] are as small as they can be: whatever does not depend on the future's type is in
-//! [`crate::harness`], compiled once.
+//! The functions in the [`VTable`] are as small as they can be: whatever does not depend on the future's type
+//! is in [`crate::harness`], compiled once.
 
 use std::any::Any;
 use std::future::Future;
@@ -55,9 +55,10 @@ pub(crate) enum Polled {
 
 /// What can be done with a task of unknown type.
 ///
-/// Common to all functions that take a `NonNull<Header>`: it points to a live task of the type that the table was made for,
-/// with provenance over the whole allocation. All but `dealloc` touch the stage, so the caller must have the right to it
-/// by the tables in [`crate::state`], on a thread that may touch it (`Trailer::owner`).
+/// Common to all functions that take a `NonNull<Header>`: it points to a live task of the type that the table
+/// was made for, with provenance over the whole allocation. All but `dealloc` touch the stage, so the caller
+/// must have the right to it by the tables in [`crate::state`], on a thread that may touch it
+/// (`Trailer::owner`).
 pub(crate) struct VTable {
     /// The content is `Future`. Panics as the future does; it is then still there.
     pub(crate) poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> Polled,
@@ -65,9 +66,11 @@ pub(crate) struct VTable {
     pub(crate) drop_future: unsafe fn(NonNull<Header>),
     /// The content is `Nothing` and becomes `Output`.
     pub(crate) store_error: unsafe fn(NonNull<Header>, JoinError),
-    /// The content is `Output` and becomes `Nothing`; the pointer is to room for a `Result<F::Output, JoinError>`.
+    /// The content is `Output` and becomes `Nothing`; the pointer is to room for a `Result<F::Output,
+    /// JoinError>`.
     pub(crate) take_output: unsafe fn(NonNull<Header>, *mut ()),
-    /// The content is `Output` and becomes `Nothing`, even if the destructor panics. An error is returned, not dropped.
+    /// The content is `Output` and becomes `Nothing`, even if the destructor panics. An error is returned,
+    /// not dropped.
     pub(crate) discard_output: unsafe fn(NonNull<Header>) -> Option<JoinError>,
     /// Frees the task. The caller has given back the last reference.
     pub(crate) dealloc: unsafe fn(NonNull<Header>),
@@ -92,8 +95,8 @@ impl<F: Future, S: Schedule> Cell<F, S> {
         completed: completed::<S>,
     };
 
-    /// Allocates the task. The header must have been made with this type's `VTABLE` and a raw `Arc<S>`; the trailer's content
-    /// must be `Future`.
+    /// Allocates the task. The header must have been made with this type's `VTABLE` and a raw `Arc<S>`; the
+    /// trailer's content must be `Future`.
     pub(crate) fn allocate(header: Header, trailer: Trailer, future: F) -> NonNull<Header> {
         let cell = Box::new(Self {
             prefix: Prefix { header, trailer },
@@ -135,7 +138,8 @@ fn assert_is(content: &UnsafeCell<Content>, expected: Content) {
 unsafe fn poll<F: Future, S>(task: NonNull<Header>, cx: &mut Context<'_>) -> Polled {
     let poll = |stage: *mut Stage<F>, content: &UnsafeCell<Content>| {
         assert_is(content, Content::Future);
-        // SAFETY: the content is a future; it never moves: it lies in a heap allocation and is dropped in place.
+        // SAFETY: the content is a future; it never moves: it lies in a heap allocation and is dropped in
+        // place.
         let future = unsafe { Pin::new_unchecked(&mut *(*stage).future) };
         let Poll::Ready(output) = future.poll(cx) else {
             return Polled::Pending;
@@ -215,7 +219,8 @@ unsafe fn discard_output<F: Future, S>(task: NonNull<Header>) -> Option<JoinErro
 /// # Safety
 /// As [`VTable::dealloc`] says.
 unsafe fn dealloc<F: Future, S>(task: NonNull<Header>) {
-    // SAFETY: the last reference is gone, so the allocation and the scheduler reference in it belong to this call.
+    // SAFETY: the last reference is gone, so the allocation and the scheduler reference in it belong to this
+    // call.
     unsafe {
         let cell = task.cast::<Cell<F, S>>();
         let scheduler = Arc::from_raw(task.as_ref().scheduler.cast::<S>());
@@ -224,8 +229,9 @@ unsafe fn dealloc<F: Future, S>(task: NonNull<Header>) {
             Content::Nothing => drop(Box::from_raw(cell.as_ptr())),
             // The memory of a pinned future must not be used again before it is dropped.
             Content::LeakedFuture => {}
-            // Not reached: a task completes before its last reference goes, and completing ends with whoever has the
-            // right to the output taking it out. Were it reached, leaking would be what is sound on any thread.
+            // Not reached: a task completes before its last reference goes, and completing ends with whoever
+            // has the right to the output taking it out. Were it reached, leaking would be what is sound on
+            // any thread.
             content @ (Content::Future | Content::Output) => {
                 debug_assert!(false, "a task was freed with its {content:?} inside");
             }

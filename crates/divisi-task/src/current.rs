@@ -48,8 +48,8 @@ pub fn task() -> Option<TaskRef> {
     Some(TaskRef::new(unsafe { Reference::additional(task) }))
 }
 
-/// Notes where the running task waits, for lists of tasks. Leaf futures call it when they return `Pending`; one relaxed store, nothing outside
-/// any task. The note lasts until the task runs again.
+/// Notes where the running task waits, for lists of tasks. Leaf futures call it when they return `Pending`;
+/// one relaxed store, nothing outside any task. The note lasts until the task runs again.
 ///
 /// A leaf whose `poll` is `#[track_caller]` can pass on [`Location::caller()`]: that is where it is awaited.
 pub fn note_wait(at: &'static Location<'static>) {

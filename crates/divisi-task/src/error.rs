@@ -25,7 +25,8 @@ struct Inner {
 enum Why {
     Panicked {
         message: Box<str>,
-        /// Never locked. A panic payload is `Send` only, and the mutex makes `Sync` of it what errors are expected to be.
+        /// Never locked. A panic payload is `Send` only, and the mutex makes `Sync` of it what errors are
+        /// expected to be.
         payload: Mutex<Box<dyn Any + Send>>,
     },
     Cancelled(CancelReason),
@@ -69,7 +70,8 @@ impl JoinError {
     /// What the task panicked with, for [`std::panic::resume_unwind`].
     ///
     /// # Panics
-    /// If the task did not panic: ask [`is_panic`](Self::is_panic) first, or use [`try_into_panic`](Self::try_into_panic).
+    /// If the task did not panic: ask [`is_panic`](Self::is_panic) first, or use
+    /// [`try_into_panic`](Self::try_into_panic).
     #[track_caller]
     pub fn into_panic(self) -> Box<dyn Any + Send> {
         match self.try_into_panic() {
@@ -148,7 +150,8 @@ impl fmt::Debug for JoinError {
     }
 }
 
-/// "task 17.2 `name` (spawned at src/main.rs:3:5) panicked: message", "... was cancelled: why (asked by task 3.1 at src/main.rs:9:1)".
+/// "task 17.2 `name` (spawned at src/main.rs:3:5) panicked: message", "... was cancelled: why (asked by task
+/// 3.1 at src/main.rs:9:1)".
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.0;

@@ -3,10 +3,10 @@
 //! Common to the functions here: `task` points to a live task, and whoever calls owns the reference that the
 //! function says it consumes, or one of its own that lasts as long as the call.
 //!
-//! User code is called in five places: the future's poll, the destructors of future and output, foreign wakers, and
-//! the scheduler. All but `Schedule::schedule` are wrapped so that a panic ends as a result or a report, with the
-//! task in the state it would have without the panic. `schedule` is called last, when nothing of the task is
-//! pending, and its panic propagates.
+//! User code is called in five places: the future's poll, the destructors of future and output, foreign
+//! wakers, and the scheduler. All but `Schedule::schedule` are wrapped so that a panic ends as a result or a
+//! report, with the task in the state it would have without the panic. `schedule` is called last, when
+//! nothing of the task is pending, and its panic propagates.
 
 use std::any::Any;
 use std::mem::{self, ManuallyDrop};
@@ -35,8 +35,8 @@ const REFERENCES_UNTIL_COMPLETE: u64 = 2;
 /// # Panics
 /// As `Schedule::schedule` does.
 pub(crate) unsafe fn run(task: NonNull<Header>) -> Ran {
-    // SAFETY (of this function's blocks unless they say more): the runnable's reference keeps the task alive until
-    // it is given back, which `to_idle` and `release` do last.
+    // SAFETY (of this function's blocks unless they say more): the runnable's reference keeps the task alive
+    // until it is given back, which `to_idle` and `release` do last.
     //
     // SAFETY: above.
     let header = unsafe { header(&task) };
@@ -60,7 +60,8 @@ pub(crate) unsafe fn run(task: NonNull<Header>) -> Ran {
         // SAFETY: the waker does not outlive the reference and, not being dropped, gives none back.
         let waker = ManuallyDrop::new(unsafe { Waker::from_raw(waker::raw(task)) });
         let mut cx = Context::from_waker(&waker);
-        // SAFETY: claimed, so the stage is ours; the content of a task that was never claimed for its end is a future.
+        // SAFETY: claimed, so the stage is ours; the content of a task that was never claimed for its end is
+        // a future.
         catch_unwind(AssertUnwindSafe(|| unsafe {
             (header.vtable.poll)(task, &mut cx)
         }))
@@ -71,7 +72,8 @@ pub(crate) unsafe fn run(task: NonNull<Header>) -> Ran {
             match header.state.to_idle() {
                 ToIdle::Idle => return Ran::Pending,
                 ToIdle::Yielded => {
-                    // SAFETY: the transition made a reference for this, and left the runnable's for the new one.
+                    // SAFETY: the transition made a reference for this, and left the runnable's for the new
+                    // one.
                     unsafe {
                         let _own = Reference::from_owned(task);
                         schedule(task, Cause::Yielded);
@@ -188,7 +190,8 @@ pub(crate) unsafe fn wake_by_value(task: NonNull<Header>) {
     let header = unsafe { header(&task) };
     let dealloc = header.vtable.dealloc;
     match header.state.wake_by_value() {
-        // SAFETY: the transition made a reference for the runnable; the waker's goes when the scheduler is done.
+        // SAFETY: the transition made a reference for the runnable; the waker's goes when the scheduler is
+        // done.
         ToScheduledByValue::Submit => unsafe {
             let _own = Reference::from_owned(task);
             schedule(task, Cause::Woken);
@@ -299,8 +302,8 @@ pub(crate) unsafe fn drop_handle(task: NonNull<Header>) {
         }
     }
     let _leave = Leave(task);
-    // SAFETY: complete, and the handle exists: the stage is the handle's. On which thread it may be dropped is for the
-    // handle's own `Send` to say.
+    // SAFETY: complete, and the handle exists: the stage is the handle's. On which thread it may be dropped
+    // is for the handle's own `Send` to say.
     let unread = unsafe {
         match content(task) {
             Content::Output => (header.vtable.discard_output)(task),
@@ -342,15 +345,16 @@ unsafe fn cancel_claimed(task: NonNull<Header>) {
 
 /// Publishes the outcome of a claimed task. Consumes the reference of the claim, and the registry's.
 ///
-/// The task leaves the registry before anybody can see the outcome, so whoever has awaited a task does not find it listed.
+/// The task leaves the registry before anybody can see the outcome, so whoever has awaited a task does not
+/// find it listed.
 ///
 /// # Safety
 /// The caller has claimed the task and has put an outcome into the stage (or leaked the future).
 unsafe fn complete(task: NonNull<Header>) {
     // SAFETY: the reference of the claim keeps the task alive until `release`.
     let (header, trailer) = unsafe { (header(&task), trailer(&task)) };
-    // SAFETY: the task is registered there until now, and registered tasks keep the shard alive. Its reference is given
-    // back below.
+    // SAFETY: the task is registered there until now, and registered tasks keep the shard alive. Its
+    // reference is given back below.
     unsafe {
         trailer
             .shard
@@ -404,7 +408,8 @@ unsafe fn discard_outcome(task: NonNull<Header>) {
     if content != Content::Output {
         return;
     }
-    // SAFETY: the stage belongs to the caller and has an output. A local task that got this far ran on its own thread.
+    // SAFETY: the stage belongs to the caller and has an output. A local task that got this far ran on its
+    // own thread.
     let discarded = catch_unwind(AssertUnwindSafe(|| unsafe {
         (header.vtable.discard_output)(task)
     }));
@@ -444,8 +449,9 @@ unsafe fn drop_join_waker(task: NonNull<Header>) {
 /// Hands a runnable to the scheduler.
 ///
 /// # Safety
-/// The state says that a runnable exists, the caller owns a reference for it, and another one that lasts as long as the call: from the
-/// moment that the scheduler has published the runnable, only that keeps the scheduler itself alive.
+/// The state says that a runnable exists, the caller owns a reference for it, and another one that lasts as
+/// long as the call: from the moment that the scheduler has published the runnable, only that keeps the
+/// scheduler itself alive.
 unsafe fn schedule(task: NonNull<Header>, cause: Cause) {
     // SAFETY: the caller's other reference keeps the task alive, and the task its scheduler.
     unsafe {
@@ -474,7 +480,8 @@ fn report_panic(header: &Header, panic: UnhandledPanic) {
     }
 }
 
-/// Drops a panic that has nowhere to go. Should its destructor panic, too, what that throws is leaked: there must be an end.
+/// Drops a panic that has nowhere to go. Should its destructor panic, too, what that throws is leaked: there
+/// must be an end.
 fn discard(payload: Box<dyn Any + Send>) {
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         mem::forget(again);

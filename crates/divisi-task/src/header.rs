@@ -1,4 +1,5 @@
-//! The part of a task that is the same for every future: what a pointer to a task can reach without knowing its type.
+//! The part of a task that is the same for every future: what a pointer to a task can reach without knowing
+//! its type.
 
 use std::panic::Location;
 use std::ptr::{self, NonNull};
@@ -53,8 +54,8 @@ pub(crate) enum Content {
     Future,
     Output,
     Nothing,
-    /// The future of a local task whose end was decided on another thread. It may neither be dropped there nor may its
-    /// memory be reused (it is pinned), so it stays for ever, and the allocation with it.
+    /// The future of a local task whose end was decided on another thread. It may neither be dropped there
+    /// nor may its memory be reused (it is pinned), so it stays for ever, and the allocation with it.
     LeakedFuture,
 }
 
@@ -115,7 +116,8 @@ impl Header {
 
     pub(crate) fn cancel_reason(&self) -> Option<&CancelReason> {
         let reason = self.cold()?.cancel.load(Ordering::Acquire);
-        // SAFETY: null, or a leaked box that the task owns and never replaces; `offer_cancel_reason` released it.
+        // SAFETY: null, or a leaked box that the task owns and never replaces; `offer_cancel_reason` released
+        // it.
         unsafe { reason.cast_const().as_ref() }
     }
 

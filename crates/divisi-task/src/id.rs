@@ -9,7 +9,8 @@ pub(crate) const GENERATION_BITS: u32 = 64 - SLOT_BITS - SHARD_BITS;
 
 /// Identifies a task within its [`Registry`](crate::Registry), and is never given to another task there.
 ///
-/// Prints as `slot.generation`, with the number of the shard before it where that is not the first: `17.2`, `3:17.2`.
+/// Prints as `slot.generation`, with the number of the shard before it where that is not the first: `17.2`,
+/// `3:17.2`.
 ///
 /// ```
 /// # use std::sync::Arc;

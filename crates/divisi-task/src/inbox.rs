@@ -6,12 +6,13 @@ use std::ptr;
 
 use crate::sync::{AtomicPtr, Ordering};
 
-/// A stack that many threads push to and that is emptied at once, in the order of the pushes. No operation waits for another thread: a push is one
-/// allocation and one compare-and-exchange that is repeated only when another push came first.
+/// A stack that many threads push to and that is emptied at once, in the order of the pushes. No operation
+/// waits for another thread: a push is one allocation and one compare-and-exchange that is repeated only when
+/// another push came first.
 ///
-/// Nodes are only ever removed all together, by one exchange of the head, so that a push can compare the head without regard to what happened
-/// meanwhile (there is no ABA problem: a head that compares equal *is* the current head, whatever node it was before). Model: `inbox_*` in
-/// `tests/loom_slot_inbox.rs`.
+/// Nodes are only ever removed all together, by one exchange of the head, so that a push can compare the head
+/// without regard to what happened meanwhile (there is no ABA problem: a head that compares equal *is* the
+/// current head, whatever node it was before). Model: `inbox_*` in `tests/loom_slot_inbox.rs`.
 ///
 /// ```
 /// let inbox = divisi_task::Inbox::new();
@@ -91,7 +92,8 @@ impl<T> Inbox<T> {
         TakeAll { next: oldest }
     }
 
-    /// Whether there was nothing in it a moment ago. Synchronises nothing: a push that has just returned elsewhere may not be seen.
+    /// Whether there was nothing in it a moment ago. Synchronises nothing: a push that has just returned
+    /// elsewhere may not be seen.
     pub fn is_empty(&self) -> bool {
         self.head.load(Ordering::Relaxed).is_null()
     }

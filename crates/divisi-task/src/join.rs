@@ -20,12 +20,13 @@ use crate::{budget, current, harness};
 
 /// The right to the output of a task: a future that gives it, or a [`JoinError`].
 ///
-/// Dropping the handle detaches the task: it goes on, and a panic in it is reported to its scheduler. If the task has
-/// ended already, its output is dropped with the handle, on this thread, and a panic in that destructor propagates; if
-/// it ended by a panic that nobody has read, that is reported to the scheduler.
+/// Dropping the handle detaches the task: it goes on, and a panic in it is reported to its scheduler. If the
+/// task has ended already, its output is dropped with the handle, on this thread, and a panic in that
+/// destructor propagates; if it ended by a panic that nobody has read, that is reported to the scheduler.
 ///
 /// # Cancel safety
-/// Polling the handle and then not polling it any more loses nothing: the output stays until the handle takes it.
+/// Polling the handle and then not polling it any more loses nothing: the output stays until the handle takes
+/// it.
 ///
 /// # Panics
 /// When it is polled again after it gave the output.
@@ -36,7 +37,8 @@ pub struct JoinHandle<T> {
     output: PhantomData<T>,
 }
 
-// SAFETY: a handle owns a reference, which is `Send`, and the right to the output: it may drop or give out a `T`. It never touches the future.
+// SAFETY: a handle owns a reference, which is `Send`, and the right to the output: it may drop or give out a
+// `T`. It never touches the future.
 unsafe impl<T: Send> Send for JoinHandle<T> {}
 // SAFETY: by shared reference only the header is reached, not the output.
 unsafe impl<T: Send> Sync for JoinHandle<T> {}
@@ -55,8 +57,9 @@ impl<T> JoinHandle<T> {
 
     /// Asks the task to end. The first reason given wins; asking again changes nothing.
     ///
-    /// The request takes effect at the task's next await: it is dropped where it waits, by its runtime. If it has not run yet, it is dropped unpolled. If it comes to an output
-    /// before it sees the request, the output stands. Await the handle to know which it was, and that the task has ended.
+    /// The request takes effect at the task's next await: it is dropped where it waits, by its runtime. If it
+    /// has not run yet, it is dropped unpolled. If it comes to an output before it sees the request, the
+    /// output stands. Await the handle to know which it was, and that the task has ended.
     #[track_caller]
     pub fn cancel(&self, why: impl Into<Cow<'static, str>>) {
         self.abort_handle().cancel(why);
@@ -99,7 +102,8 @@ impl<T> JoinHandle<T> {
         match unsafe { harness::content(self.task) } {
             Content::Output => {
                 let mut output = MaybeUninit::<Result<T, JoinError>>::uninit();
-                // SAFETY: the stage is the handle's and has an output, of this type by the contract of `from_owned`.
+                // SAFETY: the stage is the handle's and has an output, of this type by the contract of
+                // `from_owned`.
                 unsafe {
                     (self.header().vtable.take_output)(self.task, output.as_mut_ptr().cast());
                     output.assume_init()

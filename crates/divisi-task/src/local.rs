@@ -1,8 +1,8 @@
 //! Which thread a task of [`spawn_local`](crate::spawn_local) belongs to.
 //!
-//! A thread gets a number when it spawns its first local task. Numbers are never used twice in a process, other than what operating systems
-//! and `std::thread::ThreadId`-less tricks (an address in thread-local memory) offer: a thread that is gone can't be mistaken for one that
-//! came later.
+//! A thread gets a number when it spawns its first local task, and keeps it. Numbers are never used twice in
+//! a process, so a thread that is gone can't be mistaken for one that came later (as an address in
+//! thread-local memory could be).
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

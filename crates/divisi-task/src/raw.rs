@@ -14,16 +14,18 @@ pub(crate) unsafe fn header(task: &NonNull<Header>) -> &Header {
 /// # Safety
 /// The task stays alive while the result is used.
 pub(crate) unsafe fn trailer(task: &NonNull<Header>) -> &Trailer {
-    // SAFETY: alive, says the caller; every task begins with a `Prefix`, and pointers to tasks have provenance over all of it.
+    // SAFETY: alive, says the caller; every task begins with a `Prefix`, and pointers to tasks have
+    // provenance over all of it.
     unsafe { &(*task.cast::<Prefix>().as_ptr()).trailer }
 }
 
 /// One reference to a task.
 pub(crate) struct Reference(NonNull<Header>);
 
-// SAFETY: what a reference reaches without a further right is the header and the immutable part of the trailer: atomics and immutable
-// data, `Send` and `Sync` all. Dropping the last reference frees the task, on any thread, because the content of the stage is gone by then
-// (or stays for ever), the scheduler is `Send + Sync` and a `Waker` is, too.
+// SAFETY: what a reference reaches without a further right is the header and the immutable part of the
+// trailer: atomics and immutable data, `Send` and `Sync` all. Dropping the last reference frees the task, on
+// any thread, because the content of the stage is gone by then (or stays for ever), the scheduler is `Send +
+// Sync` and a `Waker` is, too.
 unsafe impl Send for Reference {}
 // SAFETY: as above.
 unsafe impl Sync for Reference {}

@@ -1,10 +1,10 @@
 //! All tasks that have not ended.
 //!
-//! The registry owns one reference to each, so that a task lives until it ends even if nobody else knows it; it gives
-//! a task its [`TaskId`](crate::TaskId); it lists them; and it is where a shutdown stops new ones from coming.
+//! The registry owns one reference to each, so that a task lives until it ends even if nobody else knows it;
+//! it gives a task its [`TaskId`]; it lists them; and it is where a shutdown stops new ones from coming.
 //!
-//! It has no lock. Each [shard](shard) is for one worker's spawning, though any thread may use any; a task leaves the shard it was entered into, on
-//! whatever thread it ends.
+//! It has no lock. Each [shard] is for one worker's spawning, though any thread may use any; a task leaves
+//! the shard it was entered into, on whatever thread it ends.
 
 mod shard;
 
@@ -20,7 +20,10 @@ use crate::task_ref::TaskRef;
 
 pub(crate) use shard::Shard;
 
-/// The tasks of a runtime that have not ended: see the [module](self).
+/// The tasks of a runtime that have not ended.
+///
+/// It owns one reference to each, so that a task lives until it ends even if nobody else knows it; it gives a
+/// task its [`TaskId`]; it lists them; and it is where a shutdown stops new ones from coming. It has no lock.
 ///
 /// Dropping it closes it and [shuts down](TaskRef::shutdown) what is left in it.
 pub struct Registry {
@@ -44,7 +47,8 @@ impl Registry {
 
     /// Lets no new task in. Tasks that are in stay.
     ///
-    /// A spawn at the same moment is either refused or its task is seen by every listing that begins after this returns.
+    /// A spawn at the same moment is either refused or its task is seen by every listing that begins after
+    /// this returns.
     pub fn close(&self) {
         for shard in self.shards() {
             shard.close();
@@ -68,7 +72,8 @@ impl Registry {
         self.len() == 0
     }
 
-    /// Calls `f` with every task, in no particular order. Tasks that come or go meanwhile may or may not be among them.
+    /// Calls `f` with every task, in no particular order. Tasks that come or go meanwhile may or may not be
+    /// among them.
     pub fn for_each(&self, mut f: impl FnMut(TaskRef)) {
         for shard in self.shards() {
             shard.for_each(|task| f(TaskRef::new(task)));
@@ -149,7 +154,8 @@ impl Reserved<'_> {
     /// Enters the task; false if the registry was closed, and then nobody has seen it.
     ///
     /// # Safety
-    /// The task lives, has this place's id and shard, and one reference to it is the registry's from now on, if the result is true.
+    /// The task lives, has this place's id and shard, and one reference to it is the registry's from now on,
+    /// if the result is true.
     pub(crate) unsafe fn publish(self, task: NonNull<Header>) -> bool {
         let Self {
             shard,

@@ -11,16 +11,17 @@ use crate::raw::{Reference, header, trailer};
 use crate::task_ref::TaskRef;
 use crate::{harness, local};
 
-/// A task that can run: what a scheduler keeps in its queues. There is at most one for a task at any time (one that
-/// [`TaskRef::shutdown`] has overtaken does nothing any more).
+/// A task that can run: what a scheduler keeps in its queues. There is at most one for a task at any time
+/// (one that [`TaskRef::shutdown`] has overtaken does nothing any more).
 ///
-/// Dropping it without running it cancels the task in place: the future is dropped here, and the handle gets a
-/// [`JoinError`](crate::JoinError) that says so.
+/// Dropping it without running it cancels the task in place: the future is dropped here, and the handle gets
+/// a [`JoinError`](crate::JoinError) that says so.
 #[must_use = "dropping a task unrun cancels it"]
 pub struct Runnable(NonNull<Header>);
 
-// SAFETY: a runnable owns a reference, which is `Send`, and the right to claim the task. What it reaches by the claim is the future: `spawn` asks for
-// a `Send` one, and of a task of `spawn_local` the thread number is checked before the future is touched.
+// SAFETY: a runnable owns a reference, which is `Send`, and the right to claim the task. What it reaches by
+// the claim is the future: `spawn` asks for a `Send` one, and of a task of `spawn_local` the thread number is
+// checked before the future is touched.
 unsafe impl Send for Runnable {}
 // SAFETY: by shared reference only header fields can be read.
 unsafe impl Sync for Runnable {}
@@ -49,15 +50,16 @@ impl Runnable {
         task
     }
 
-    /// Polls the task once, as its [current task](crate::current) and with a fresh [budget](crate::budget); or, if it was cancelled, drops its
-    /// future.
+    /// Polls the task once, as its [current task](crate::current) and with a fresh [budget](crate::budget);
+    /// or, if it was cancelled, drops its future.
     ///
     /// # Panics
-    /// Panics in the task are caught and become its result. A panic in [`Schedule::schedule`](crate::Schedule::schedule) (called if the task was
-    /// woken while it ran) propagates.
+    /// Panics in the task are caught and become its result. A panic in
+    /// [`Schedule::schedule`](crate::Schedule::schedule) (called if the task was woken while it ran)
+    /// propagates.
     ///
-    /// Running a task of [`spawn_local`](crate::spawn_local) on another thread than its own panics. The task ends as cancelled, and
-    /// its future is leaked: it may be touched on its own thread only.
+    /// Running a task of [`spawn_local`](crate::spawn_local) on another thread than its own panics. The task
+    /// ends as cancelled, and its future is leaked: it may be touched on its own thread only.
     pub fn run(self) -> Ran {
         // SAFETY: the runnable has a reference.
         let owner = unsafe { trailer(&self.0) }.owner;

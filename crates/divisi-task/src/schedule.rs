@@ -10,30 +10,37 @@ use crate::runnable::Runnable;
 /// How a task came to be runnable. Schedulers treat the three differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// It is new: it belongs into a run queue. Only the caller of [`spawn`](crate::spawn) says this, a task never does.
+    /// It is new: it belongs into a run queue. Only the caller of [`spawn`](fn@crate::spawn) says this, a
+    /// task never does.
     Spawned,
-    /// Somebody woke or cancelled it while it waited: it may go ahead of others (a LIFO slot), for what it needs is hot.
+    /// Somebody woke or cancelled it while it waited: it may go ahead of others (a LIFO slot), for what it
+    /// needs is hot.
     Woken,
-    /// It was woken while it ran, as a task does to itself that wants others to run first: it belongs to the back of the queue.
+    /// It was woken while it ran, as a task does to itself that wants others to run first: it belongs to the
+    /// back of the queue.
     Yielded,
 }
 
 /// Where a task goes when it can run, and where its panics go when nobody else will see them.
 ///
-/// A task holds one `Arc` of its scheduler until the last reference to the task is gone, so whatever a scheduler holds of tasks
-/// (queues of [`Runnable`]s) it must empty at its shutdown, or the two keep each other alive.
+/// A task holds one `Arc` of its scheduler until the last reference to the task is gone, so whatever a
+/// scheduler holds of tasks (queues of [`Runnable`]s) it must empty at its shutdown, or the two keep each
+/// other alive.
 ///
-/// Panics of the methods never corrupt a task. One of `schedule` propagates to whoever woke, cancelled or ran the task; those of the other
-/// two are caught and discarded, for they happen in the middle of a completion (the panic hook has seen them).
+/// Panics of the methods never corrupt a task. One of `schedule` propagates to whoever woke, cancelled or ran
+/// the task; those of the other two are caught and discarded, for they happen in the middle of a completion
+/// (the panic hook has seen them).
 pub trait Schedule: Send + Sync + 'static {
-    /// Takes a task that can run. It should [`run`](Runnable::run) soon, on any thread (a task of [`spawn_local`](crate::spawn_local): on the thread that
-    /// spawned it). Dropping the `Runnable` instead cancels the task here and now.
+    /// Takes a task that can run. It should [`run`](Runnable::run) soon, on any thread (a task of
+    /// [`spawn_local`](crate::spawn_local): on the thread that spawned it). Dropping the `Runnable` instead
+    /// cancels the task here and now.
     ///
     /// Called on whatever thread wakes the task, often inside another task's poll.
     fn schedule(&self, task: Runnable, cause: Cause);
 
-    /// Takes note of a panic that nobody will see through a handle: the task was detached, or its handle was dropped with the
-    /// panic unread, or the panic came from a destructor or from a foreign waker while the task has another result.
+    /// Takes note of a panic that nobody will see through a handle: the task was detached, or its handle was
+    /// dropped with the panic unread, or the panic came from a destructor or from a foreign waker while the
+    /// task has another result.
     ///
     /// Every panic that a task catches comes either here or to the handle, once.
     fn unhandled_panic(&self, report: UnhandledPanic);

@@ -8,10 +8,11 @@ use crate::header::Header;
 use crate::runnable::Runnable;
 use crate::sync::{AtomicPtr, Ordering};
 
-/// A place for one [`Runnable`], for a worker's LIFO slot: any thread may put one in or take it out, each in one atomic exchange.
+/// A place for one [`Runnable`], for a worker's LIFO slot: any thread may put one in or take it out, each in
+/// one atomic exchange.
 ///
-/// Nothing can get lost or double: the slot's word is only ever exchanged, and each exchange transfers what was in it. Model: `run_slot` in
-/// `tests/loom_slot_inbox.rs`.
+/// Nothing can get lost or double: the slot's word is only ever exchanged, and each exchange transfers what
+/// was in it. Model: `run_slot` in `tests/loom_slot_inbox.rs`.
 pub struct RunSlot(AtomicPtr<Header>);
 
 impl RunSlot {
@@ -31,7 +32,8 @@ impl RunSlot {
 
     /// Puts a task in and takes out the one that was there.
     pub fn replace(&self, task: Runnable) -> Option<Runnable> {
-        // Acquire and Release: whoever takes the task out sees what this thread did to it, and we what others did to the one before.
+        // Acquire and Release: whoever takes the task out sees what this thread did to it, and we what others
+        // did to the one before.
         let before = self.0.swap(task.into_ptr().as_ptr(), Ordering::AcqRel);
         // SAFETY: it was in the slot and is no more.
         unsafe { Self::owned(before) }
@@ -47,13 +49,15 @@ impl RunSlot {
         unsafe { Self::owned(before) }
     }
 
-    /// Whether there was no task a moment ago. Synchronises nothing: a task that was put in just now may not be seen.
+    /// Whether there was no task a moment ago. Synchronises nothing: a task that was put in just now may not
+    /// be seen.
     pub fn is_empty(&self) -> bool {
         self.stamp() == 0
     }
 
-    /// A number that tells, without touching the task, whether the slot holds what it held at the last look: 0 if it is empty. (The same number
-    /// can come again with another task, if the first one was freed. It is for guessing whether the owner has moved on.)
+    /// A number that tells, without touching the task, whether the slot holds what it held at the last look:
+    /// 0 if it is empty. (The same number can come again with another task, if the first one was freed. It is
+    /// for guessing whether the owner has moved on.)
     pub fn stamp(&self) -> usize {
         self.0.load(Ordering::Relaxed).addr()
     }

@@ -26,12 +26,14 @@ pub struct SpawnOptions {
     pub parent: Option<TaskId>,
     /// A name for lists and errors. Costs the task a second allocation.
     pub name: Option<Box<str>>,
-    /// Which part of the registry to use (modulo the number of parts): the number of the worker, so that workers do not meet there.
+    /// Which part of the registry to use (modulo the number of parts): the number of the worker, so that
+    /// workers do not meet there.
     pub shard: usize,
 }
 
 impl SpawnOptions {
-    /// Spawned by the caller's line, by the task that runs on this thread, without a name, into the first shard.
+    /// Spawned by the caller's line, by the task that runs on this thread, without a name, into the first
+    /// shard.
     #[track_caller]
     #[must_use]
     pub fn new() -> Self {
@@ -85,7 +87,8 @@ impl Default for SpawnOptions {
 /// [`Closed`] if the registry is closed: the future is dropped here.
 ///
 /// # Panics
-/// If more than 2^28 tasks are alive in one shard of the registry; as the future's destructor does when the registry is closed.
+/// If more than 2^28 tasks are alive in one shard of the registry; as the future's destructor does when the
+/// registry is closed.
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
@@ -126,13 +129,14 @@ where
 
 /// Makes a task of a future that stays on this thread.
 ///
-/// As [`spawn`], but the future need not be `Send`: the task remembers this thread, and nobody else touches the future. So
-/// the scheduler must bring the [`Runnable`] back here:
+/// As [`spawn`], but the future need not be `Send`: the task remembers this thread, and nobody else touches
+/// the future. So the scheduler must bring the [`Runnable`] back here:
 ///
 /// - run on another thread, it panics; the task ends as cancelled;
 /// - dropped on another thread, the task ends as cancelled;
 ///
-/// and in both cases the future, which could be dropped here only, is leaked, together with the memory of the task.
+/// and in both cases the future, which could be dropped here only, is leaked, together with the memory of the
+/// task.
 ///
 /// # Errors
 /// As [`spawn`].

@@ -7,9 +7,10 @@
 //! +------------------------+------------------------+-----+
 //! ```
 //!
-//! Every change is one atomic read-modify-write of the whole word, made by a named transition below; nothing outside
-//! this file knows the bits. Because *all* stores to the word are read-modify-writes, each of them continues the release
-//! sequences before it: whoever acquires the word sees everything that any earlier releasing transition published.
+//! Every change is one atomic read-modify-write of the whole word, made by a named transition below; nothing
+//! outside this file knows the bits. Because *all* stores to the word are read-modify-writes, each of them
+//! continues the release sequences before it: whoever acquires the word sees everything that any earlier
+//! releasing transition published.
 //!
 //! # What the flags grant
 //!
@@ -52,8 +53,8 @@ const REF_SHIFT: u32 = 8;
 const REF_BITS: u32 = 28;
 const REF_ONE: u64 = 1 << REF_SHIFT;
 const REF_MASK: u64 = ((1 << REF_BITS) - 1) << REF_SHIFT;
-/// Half of what fits. A thread that finds more stops the process before it makes another, so that wrapping would
-/// take as many threads as there are references left: 2^27.
+/// Half of what fits. A thread that finds more stops the process before it makes another, so that wrapping
+/// would take as many threads as there are references left: 2^27.
 const REF_LIMIT: u64 = 1 << (REF_BITS - 1);
 
 const POLL_SHIFT: u32 = REF_SHIFT + REF_BITS;
@@ -76,7 +77,8 @@ pub(crate) enum ToRunning {
     Poll,
     /// The caller has claimed the task and drops the future.
     Cancel,
-    /// The task was claimed or completed by `shutdown`: the runnable's reference is all that is left to give back.
+    /// The task was claimed or completed by `shutdown`: the runnable's reference is all that is left to give
+    /// back.
     Stale,
 }
 
@@ -85,8 +87,8 @@ pub(crate) enum ToRunning {
 pub(crate) enum ToIdle {
     /// The task waits. The runner's reference is gone: it must not touch the task any more.
     Idle,
-    /// The task was woken. The runner's reference is for the new runnable; one more was made, so that the runner
-    /// may use the scheduler while it schedules.
+    /// The task was woken. The runner's reference is for the new runnable; one more was made, so that the
+    /// runner may use the scheduler while it schedules.
     Yielded,
     /// The task was cancelled. The caller still has the claim and drops the future.
     Cancelled,
@@ -104,7 +106,8 @@ pub(crate) enum ToScheduled {
 /// What a waker that is used up has to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ToScheduledByValue {
-    /// As [`ToScheduled::Submit`]; the waker's own reference is still there and keeps the scheduler alive meanwhile.
+    /// As [`ToScheduled::Submit`]; the waker's own reference is still there and keeps the scheduler alive
+    /// meanwhile.
     Submit,
     /// The waker's reference was given back.
     Released,
@@ -132,7 +135,8 @@ pub(crate) enum JoinLeave {
     Last,
     /// The handle has got exclusive access to the join waker back. It drops it and tries again.
     TakeWaker,
-    /// The task has completed meanwhile: the handle drops the output first and then leaves with `leave_complete`.
+    /// The task has completed meanwhile: the handle drops the output first and then leaves with
+    /// `leave_complete`.
     TakeOutput,
 }
 
@@ -232,9 +236,9 @@ impl State {
 
     /// A waker is used by reference.
     ///
-    /// A task that is scheduled already needs no second runnable, but the word is written all the same: what the waker's
-    /// owner wrote before must be visible to the poll that comes, and a mere load would publish nothing (the owner's
-    /// store could still be on its way when the runner clears `SCHEDULED` and looks).
+    /// A task that is scheduled already needs no second runnable, but the word is written all the same: what
+    /// the waker's owner wrote before must be visible to the poll that comes, and a mere load would publish
+    /// nothing (the owner's store could still be on its way when the runner clears `SCHEDULED` and looks).
     pub(crate) fn wake_by_ref(&self) -> ToScheduled {
         self.update(Ordering::Release, |s| {
             if s.is_complete() {
@@ -341,8 +345,8 @@ impl State {
         })
     }
 
-    /// The completing thread has woken the join waker. Returns the word after the transition: without `JOIN_INTEREST`
-    /// the caller drops the waker, otherwise the handle does.
+    /// The completing thread has woken the join waker. Returns the word after the transition: without
+    /// `JOIN_INTEREST` the caller drops the waker, otherwise the handle does.
     pub(crate) fn unset_join_waker_after_complete(&self) -> Snapshot {
         let before = Snapshot(self.0.fetch_and(!JOIN_WAKER, Ordering::AcqRel));
         debug_assert!(before.is_complete() && before.has_join_waker());
@@ -365,8 +369,8 @@ impl State {
         })
     }
 
-    /// The handle leaves a completed task whose output is gone. `waker_dropped` tells whether the handle has dropped the
-    /// join waker, which it may do only once `JOIN_WAKER` is clear.
+    /// The handle leaves a completed task whose output is gone. `waker_dropped` tells whether the handle has
+    /// dropped the join waker, which it may do only once `JOIN_WAKER` is clear.
     pub(crate) fn leave_complete(&self, waker_dropped: bool) -> JoinLeave {
         self.update(Ordering::AcqRel, |s| {
             debug_assert!(s.has_join_interest() && s.is_complete());

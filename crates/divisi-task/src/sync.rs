@@ -1,5 +1,5 @@
-//! The concurrency vocabulary of this crate under one name: the standard library's types, or loom's when a model
-//! is checked (`--cfg divisi_loom`).
+//! The concurrency vocabulary of this crate under one name: the standard library's types, or loom's when a
+//! model is checked (`--cfg divisi_loom`).
 //!
 //! Everything that takes part in a lock-free protocol comes from here, so that a model runs the shipped code.
 
@@ -28,8 +28,8 @@ mod imp {
         }
     }
 
-    /// Rounds of busy waiting before the thread offers its core to the one it waits for. Plucked from the air:
-    /// the sections waited for are a handful of instructions, so only a preempted holder gets this far.
+    /// Rounds of busy waiting before the thread offers its core to the one it waits for. Plucked from the
+    /// air: the sections waited for are a handful of instructions, so only a preempted holder gets this far.
     const SPINS: u32 = 64;
 
     /// Waits for a peer that is inside a section of a few instructions.

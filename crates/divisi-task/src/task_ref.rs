@@ -10,7 +10,8 @@ use crate::id::TaskId;
 use crate::raw::Reference;
 use crate::state::Snapshot;
 
-/// A counted reference to a task: for lists, dumps and shutdown. It keeps the task's memory, not the task, alive.
+/// A counted reference to a task: for lists, dumps and shutdown. It keeps the task's memory, not the task,
+/// alive.
 #[derive(Clone)]
 pub struct TaskRef(Reference);
 
@@ -79,13 +80,14 @@ impl TaskRef {
         AbortHandle::new(self.0.clone())
     }
 
-    /// Cancels the task, and if it does not run at this moment drops its future and completes it, here and now, whether or not it
-    /// is queued. Returns whether it has ended.
+    /// Cancels the task, and if it does not run at this moment drops its future and completes it, here and
+    /// now, whether or not it is queued. Returns whether it has ended.
     ///
-    /// Otherwise it ends when its poll returns, on the thread that runs it; with its output, if that poll comes to one.
+    /// Otherwise it ends when its poll returns, on the thread that runs it; with its output, if that poll
+    /// comes to one.
     ///
-    /// A task of [`spawn_local`](crate::spawn_local) is ended by its own thread only: on any other this only asks, as
-    /// [`AbortHandle::cancel`] does.
+    /// A task of [`spawn_local`](crate::spawn_local) is ended by its own thread only: on any other this only
+    /// asks, as [`AbortHandle::cancel`] does.
     pub fn shutdown(&self, why: CancelReason) -> bool {
         harness::shutdown(&self.0, why)
     }

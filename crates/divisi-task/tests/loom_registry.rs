@@ -54,7 +54,8 @@ fn come_and_go(registry: &Registry) -> TaskId {
     id
 }
 
-/// Two threads enter and remove tasks in slots that were used before: no two tasks ever share a slot or an id.
+/// Two threads enter and remove tasks in slots that were used before: no two tasks ever share a slot or an
+/// id.
 #[test]
 fn registry_insert_and_remove() {
     model(|| {
@@ -156,7 +157,8 @@ fn registry_close_against_insert() {
     });
 }
 
-/// The registry is dropped while its last task ends: the shard is freed by whoever is later (loom's allocation tracking sees leaks).
+/// The registry is dropped while its last task ends: the shard is freed by whoever is later (loom's
+/// allocation tracking sees leaks).
 #[test]
 fn registry_drop_against_remove() {
     model(|| {

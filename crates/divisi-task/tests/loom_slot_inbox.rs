@@ -51,7 +51,8 @@ fn spawn(registry: &Registry) -> Runnable {
     task
 }
 
-/// The owner replaces while a thief takes: every task runs once, on a thread that sees what its spawner wrote.
+/// The owner replaces while a thief takes: every task runs once, on a thread that sees what its spawner
+/// wrote.
 #[test]
 fn run_slot() {
     loom::model(|| {
@@ -83,8 +84,8 @@ fn run_slot() {
     });
 }
 
-/// Two producers and a consumer: everything arrives once, each producer's in order, its contents visible; and whoever pushed into an empty inbox
-/// knows it.
+/// Two producers and a consumer: everything arrives once, each producer's in order, its contents visible; and
+/// whoever pushed into an empty inbox knows it.
 #[test]
 fn inbox_push_against_take_all() {
     struct Item(usize, UnsafeCell<usize>);

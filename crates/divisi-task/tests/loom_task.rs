@@ -4,9 +4,11 @@
 //! RUSTFLAGS="--cfg divisi_loom" cargo test -p divisi-task --release --test 'loom_*'
 //! ```
 //!
-//! Every model explores all interleavings with at most [`PREEMPTIONS`] forced switches, and every value that a relaxed load may see. What a task's future
-//! shares with its wakers is relaxed on purpose, so that the visibility of it rests on the task's state word alone. Futures also write to a
-//! cell without any synchronisation, which loom checks for races: two runs that overlap, or a run that does not see the one before, fail.
+//! Every model explores all interleavings with at most [`PREEMPTIONS`] forced switches, and every value that
+//! a relaxed load may see. What a task's future shares with its wakers is relaxed on purpose, so that the
+//! visibility of it rests on the task's state word alone. Futures also write to a cell without any
+//! synchronisation, which loom checks for races: two runs that overlap, or a run that does not see the one
+//! before, fail.
 #![cfg(divisi_loom)]
 
 use std::future::Future;
@@ -201,7 +203,8 @@ fn outcome(mut handle: JoinHandle<Output>) -> Result<Output, JoinError> {
     }
 }
 
-/// One thread makes the task ready and wakes it, while this one runs it: whether the wake-up comes before, during or after the run, the task ends.
+/// One thread makes the task ready and wakes it, while this one runs it: whether the wake-up comes before,
+/// during or after the run, the task ends.
 #[test]
 fn a_wake_during_a_run_is_not_lost() {
     for by_value in [false, true] {
@@ -252,7 +255,8 @@ fn runs_never_overlap() {
     });
 }
 
-/// A task that wakes itself is scheduled by its runner; a thief runs it to its end, and frees it, before the runner returns.
+/// A task that wakes itself is scheduled by its runner; a thief runs it to its end, and frees it, before the
+/// runner returns.
 #[test]
 fn a_yielded_task_may_be_gone_when_its_runner_returns() {
     struct YieldOnce(UnsafeCell<bool>);
@@ -287,7 +291,8 @@ fn a_yielded_task_may_be_gone_when_its_runner_returns() {
     });
 }
 
-/// A request against a run that comes to an output: one of the two is the outcome, and the request's reason is whole.
+/// A request against a run that comes to an output: one of the two is the outcome, and the request's reason
+/// is whole.
 #[test]
 fn cancel_or_completion_is_the_outcome() {
     for ready in [true, false] {
@@ -332,7 +337,8 @@ fn of_two_requests_one_is_the_reason() {
     });
 }
 
-/// The handle is polled while the task completes: it gets the output at once or its waker, the last one that it gave, is woken.
+/// The handle is polled while the task completes: it gets the output at once or its waker, the last one that
+/// it gave, is woken.
 #[test]
 fn a_joiner_is_woken_or_finds_the_output() {
     for polls in [1, 2] {
@@ -370,7 +376,8 @@ fn a_joiner_is_woken_or_finds_the_output() {
     }
 }
 
-/// The handle is dropped while the task completes: the output is dropped once, the waker too, and a panic is reported once.
+/// The handle is dropped while the task completes: the output is dropped once, the waker too, and a panic is
+/// reported once.
 #[test]
 fn a_leaving_handle_and_a_completing_task_share_the_work() {
     for (panics, polled) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -461,7 +468,8 @@ fn an_abandoned_task_ends_once() {
     });
 }
 
-/// The last references go on several threads at once: the task is freed once (loom's allocation tracking sees leaks).
+/// The last references go on several threads at once: the task is freed once (loom's allocation tracking sees
+/// leaks).
 #[test]
 fn the_last_reference_frees_the_task() {
     model(|| {

@@ -1,5 +1,5 @@
-//! Everything that can be done to a task, at every moment, with every kind of future: each future and each output is
-//! dropped once and on the right side, each panic is heard of once, and nothing stays behind.
+//! Everything that can be done to a task, at every moment, with every kind of future: each future and each
+//! output is dropped once and on the right side, each panic is heard of once, and nothing stays behind.
 #![cfg(not(divisi_loom))]
 
 mod support;

@@ -136,7 +136,8 @@ impl Drop for Alive {
     }
 }
 
-/// Gives its waker to another thread and waits for the flag; the flag's visibility rests on the wake-up alone.
+/// Gives its waker to another thread and waits for the flag; the flag's visibility rests on the wake-up
+/// alone.
 struct Handshake {
     flag: Arc<AtomicBool>,
     wakers: Sender<(Waker, Arc<AtomicBool>)>,

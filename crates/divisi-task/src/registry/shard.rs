@@ -1,4 +1,5 @@
-//! One shard of the registry: slots in chunks that never move, a list of the free ones, and a count of the others.
+//! One shard of the registry: slots in chunks that never move, a list of the free ones, and a count of the
+//! others.
 //!
 //! # Participants
 //!
@@ -18,30 +19,36 @@
 //!   +----------------------- remove (waits while pinned) ----------- task
 //! ```
 //!
-//! `word` is null (free, reserved), the task's address, or the address with [`PINNED`] in its lowest bit. Only the spawner that reserved
-//! the slot changes it from null; only the one who set the pin clears it; only the remover changes the bare address to null. So
+//! `word` is null (free, reserved), the task's address, or the address with [`PINNED`] in its lowest bit.
+//! Only the spawner that reserved the slot changes it from null; only the one who set the pin clears it; only
+//! the remover changes the bare address to null. So
 //!
-//! - a lister that has pinned a slot can take a reference to the task: the registry's own is still there, for the remover of this task
-//!   cannot get past the pin. Lister and remover wait for one another for a few instructions only, spinning;
-//! - a task that a spawner has to take back because the shard is closed was seen by nobody, since it was pinned from the start.
+//! - a lister that has pinned a slot can take a reference to the task: the registry's own is still there, for
+//!   the remover of this task cannot get past the pin. Lister and remover wait for one another for a few
+//!   instructions only, spinning;
+//! - a task that a spawner has to take back because the shard is closed was seen by nobody, since it was
+//!   pinned from the start.
 //!
 //! # Closing
 //!
-//! `population` counts tasks (and spawners that are about to know whether they may), with [`CLOSED`] and [`HELD`] in its low bits. A spawner stores the pinned
-//! task, then adds to `population`; a closer sets `CLOSED` there. Both are read-modify-writes of one word, so one comes first: either the
-//! spawner finds `CLOSED` and takes its task back, or the closer's acquires the spawner's release and a listing that begins afterwards finds
-//! the slot at least pinned (and waits for the pin).
+//! `population` counts tasks (and spawners that are about to know whether they may), with [`CLOSED`] and
+//! [`HELD`] in its low bits. A spawner stores the pinned task, then adds to `population`; a closer sets
+//! `CLOSED` there. Both are read-modify-writes of one word, so one comes first: either the spawner finds
+//! `CLOSED` and takes its task back, or the closer's acquires the spawner's release and a listing that begins
+//! afterwards finds the slot at least pinned (and waits for the pin).
 //!
 //! # Lifetime
 //!
-//! A shard is freed by whoever brings `population` to zero with `HELD` clear: the registry, or the last remover after the registry is gone.
-//! Each counted task keeps the shard alive, and a remover uncounts its task as its very last access.
+//! A shard is freed by whoever brings `population` to zero with `HELD` clear: the registry, or the last
+//! remover after the registry is gone. Each counted task keeps the shard alive, and a remover uncounts its
+//! task as its very last access.
 //!
 //! # The list of free slots
 //!
-//! A Treiber stack of slot numbers. Its head carries a tag that every pop increments, so a pop that was suspended between reading a slot's
-//! successor and its exchange fails if that slot was popped meanwhile, unless exactly a multiple of 2^35 pops were made within the suspension (half an hour at
-//! fifty nanoseconds each). A slot that is out of generations is not pushed back, so that an id is never used twice.
+//! A Treiber stack of slot numbers. Its head carries a tag that every pop increments, so a pop that was
+//! suspended between reading a slot's successor and its exchange fails if that slot was popped meanwhile,
+//! unless exactly a multiple of 2^35 pops were made within the suspension (half an hour at fifty nanoseconds
+//! each). A slot that is out of generations is not pushed back, so that an id is never used twice.
 //!
 //! Models: `registry_*` in `tests/loom_registry.rs`.
 
@@ -76,12 +83,14 @@ const HELD: u64 = 1 << 0;
 const CLOSED: u64 = 1 << 1;
 const TASK: u64 = 1 << 2;
 
-/// In the head of the free list: the low half is a slot number plus 1, or 0 at the end of the list; the rest is the tag.
+/// In the head of the free list: the low half is a slot number plus 1, or 0 at the end of the list; the rest
+/// is the tag.
 const NUMBER_BITS: u32 = SLOT_BITS + 1;
 const NUMBER_MASK: u64 = (1 << NUMBER_BITS) - 1;
 const TAG_ONE: u64 = 1 << NUMBER_BITS;
 
-/// See the module documentation. Aligned so that two shards never share a cache line, nor a pair of lines that is prefetched together.
+/// See the module documentation. Aligned so that two shards never share a cache line, nor a pair of lines
+/// that is prefetched together.
 #[repr(align(128))]
 pub(crate) struct Shard {
     population: AtomicU64,
@@ -89,7 +98,8 @@ pub(crate) struct Shard {
     /// Slots below this number were in use at some time.
     fresh: AtomicU32,
     number: u32,
-    /// The slots, in chunks of [`chunk_len`] that are made when they are needed and stay as long as the shard. Null, or a leaked boxed slice.
+    /// The slots, in chunks of [`chunk_len`] that are made when they are needed and stay as long as the
+    /// shard. Null, or a leaked boxed slice.
     chunks: [AtomicPtr<Slot>; CHUNKS],
     #[cfg(divisi_loom)]
     _leak_check: loom::alloc::Track<()>,
@@ -99,7 +109,8 @@ struct Slot {
     word: AtomicPtr<Header>,
     /// The next in the list of free slots, as in its head. Written by who is about to push the slot.
     next: AtomicU32,
-    /// The generation of the task that is, or will next be, here. Changed only between removal and push; the push releases it.
+    /// The generation of the task that is, or will next be, here. Changed only between removal and push; the
+    /// push releases it.
     generation: AtomicU32,
 }
 
@@ -139,7 +150,8 @@ impl Slot {
         let task = NonNull::new(word).expect("checked above");
         // SAFETY: pinned, so the registry's reference is still there.
         let found = unsafe { wanted(raw::header(&task)) }.then(|| take_reference(task));
-        // Release: the remover, who acquires this, gives the registry's reference back only after ours was made.
+        // Release: the remover, who acquires this, gives the registry's reference back only after ours was
+        // made.
         self.word.store(word, Ordering::Release);
         found
     }
@@ -189,11 +201,13 @@ impl Shard {
     /// Enters a task into its slot; false if the shard is closed, and then the slot is free again.
     ///
     /// # Safety
-    /// The id was reserved and not published; the task lives, and one reference to it is the registry's if the result is true.
+    /// The id was reserved and not published; the task lives, and one reference to it is the registry's if
+    /// the result is true.
     pub(crate) unsafe fn publish(&self, id: TaskId, task: NonNull<Header>) -> bool {
         let slot = self.slot(id.slot());
         let pinned = task.as_ptr().map_addr(|address| address | PINNED);
-        // Relaxed: the read-modify-write that follows releases it to the closer; to others it is a pin without meaning.
+        // Relaxed: the read-modify-write that follows releases it to the closer; to others it is a pin
+        // without meaning.
         slot.word.store(pinned, Ordering::Relaxed);
         let before = self.population.fetch_add(TASK, Ordering::AcqRel);
         if before & CLOSED == 0 {
@@ -211,12 +225,13 @@ impl Shard {
     /// Takes a task out. The registry's reference to it is the caller's from now on.
     ///
     /// # Safety
-    /// `this` points to this shard, with provenance over the whole; the task was published here under this id and not yet removed. The caller
-    /// does not touch the shard afterwards.
+    /// `this` points to this shard, with provenance over the whole; the task was published here under this id
+    /// and not yet removed. The caller does not touch the shard afterwards.
     pub(crate) unsafe fn remove(&self, this: NonNull<Self>, id: TaskId, task: NonNull<Header>) {
         let slot = self.slot(id.slot());
         let mut spin = Spin::default();
-        // Acquire: pairs with the unpinning release, so that a lister's reference was made before ours is given back.
+        // Acquire: pairs with the unpinning release, so that a lister's reference was made before ours is
+        // given back.
         while slot
             .word
             .compare_exchange_weak(
@@ -237,7 +252,8 @@ impl Shard {
     /// The registry goes away.
     ///
     /// # Safety
-    /// `this` points to this shard, with provenance over the whole, and nobody uses it through the registry any more.
+    /// `this` points to this shard, with provenance over the whole, and nobody uses it through the registry
+    /// any more.
     pub(crate) unsafe fn release(&self, this: NonNull<Self>) {
         // SAFETY: `HELD` kept the shard alive until here.
         unsafe { Self::forget(this, HELD) };
@@ -305,7 +321,8 @@ impl Shard {
     }
 
     fn pop(&self) -> Option<(&Slot, u32)> {
-        // Acquire, on either way to a head: what the push of that slot released (pops in between continue its release sequence).
+        // Acquire, on either way to a head: what the push of that slot released (pops in between continue its
+        // release sequence).
         let mut head = self.free.load(Ordering::Acquire);
         loop {
             let index = ((head & NUMBER_MASK) as u32).checked_sub(1)?;
