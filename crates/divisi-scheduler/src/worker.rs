@@ -145,10 +145,11 @@ impl Worker {
     }
 
     fn find_elsewhere(&self) -> Option<Runnable> {
-        self.from_injector().or_else(|| self.from_long_queues())
+        self.take_injected()
+            .or_else(|| self.take_from_long_queues())
     }
 
-    fn from_injector(&self) -> Option<Runnable> {
+    fn take_injected(&self) -> Option<Runnable> {
         let injector = &self.shared().injector;
         if injector.is_empty() {
             return None;
@@ -170,7 +171,7 @@ impl Worker {
         })
     }
 
-    fn from_long_queues(&self) -> Option<Runnable> {
+    fn take_from_long_queues(&self) -> Option<Runnable> {
         let seats = &self.shared().seats;
         if seats.len() == 1 {
             return None;

@@ -79,7 +79,10 @@ struct Alarm {
 impl Alarm {
     fn ring(&self) {
         let waker = {
-            let mut state = self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut state = self
+                .state
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
             state.0 = true;
             state.1.take()
         };
@@ -89,7 +92,10 @@ impl Alarm {
     }
 
     fn poll(&self, waker: &Waker) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut state = self
+            .state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         state.1 = Some(waker.clone());
         state.0
     }
@@ -105,9 +111,16 @@ pub fn run_test<F, T>(config: TestConfig, test: F) -> T
 where
     F: Future<Output = T>,
 {
-    let runtime = match Runtime::builder().worker_threads(config.worker_threads).clock(config.clock).build() {
+    let runtime = match Runtime::builder()
+        .worker_threads(config.worker_threads)
+        .clock(config.clock)
+        .build()
+    {
         Ok(runtime) => runtime,
-        Err(error) => panic!("could not start a runtime for the test {}: {error}", config.name),
+        Err(error) => panic!(
+            "could not start a runtime for the test {}: {error}",
+            config.name
+        ),
     };
     let alarm = Arc::new(Alarm::default());
     let (over, is_over) = channel::<()>();
@@ -131,12 +144,18 @@ where
             if let Poll::Ready(output) = test.as_mut().poll(cx) {
                 return Poll::Ready(Some(output));
             }
-            if alarm.poll(cx.waker()) { Poll::Ready(None) } else { Poll::Pending }
+            if alarm.poll(cx.waker()) {
+                Poll::Ready(None)
+            } else {
+                Poll::Pending
+            }
         })
         .await
     });
     drop(over);
-    let Some(output) = output else { panic!("{}", timed_out(&config, runtime.handle())) };
+    let Some(output) = output else {
+        panic!("{}", timed_out(&config, runtime.handle()))
+    };
     // It sees that the channel is closed and ends; a panic of it has been printed.
     let _ = watchdog.join();
     let leftovers = leftovers(&runtime);

@@ -123,7 +123,11 @@ impl Builder {
     {
         let handle = context::handle();
         let location = std::panic::Location::caller();
-        handle.inner().compute().offload_with(self.options(), f).unwrap_or_else(|error| refused_job(location, &error))
+        handle
+            .inner()
+            .compute()
+            .offload_with(self.options(), f)
+            .unwrap_or_else(|error| refused_job(location, &error))
     }
 
     /// Offloads the closure unless the queue is at its bound (see [`compute_queue_bound`](crate::runtime::Builder::compute_queue_bound)).
@@ -173,6 +177,10 @@ impl Builder {
 /// # Ok::<(), divisi::BuildError>(())
 /// ```
 #[track_caller]
+#[expect(
+    clippy::async_yields_async,
+    reason = "the wait for room and the wait for the result are two"
+)]
 pub fn offload_when_room<F, T>(f: F) -> impl Future<Output = JoinHandle<T>>
 where
     F: FnOnce() -> T + Send + 'static,
@@ -192,6 +200,9 @@ where
 }
 
 /// The handle of a job that a pool did not take.
-pub(crate) fn refused_job<T: 'static>(location: &'static std::panic::Location<'static>, error: &SpawnError) -> JoinHandle<T> {
+pub(crate) fn refused_job<T: 'static>(
+    location: &'static std::panic::Location<'static>,
+    error: &SpawnError,
+) -> JoinHandle<T> {
     refused(location, error.to_string())
 }

@@ -34,7 +34,10 @@ fn no_runtime() -> io::Error {
 /// Makes `runtime` the current one until the guard is dropped.
 pub(crate) fn enter(runtime: Arc<Inner>, seat: usize) -> EnterGuard {
     let before = CURRENT.with(|current| current.borrow_mut().replace(Entry { runtime, seat }));
-    EnterGuard { before, not_send: PhantomData }
+    EnterGuard {
+        before,
+        not_send: PhantomData,
+    }
 }
 
 /// Keeps a runtime current on this thread; see [`Handle::enter`].
@@ -49,7 +52,8 @@ pub struct EnterGuard {
 impl Drop for EnterGuard {
     fn drop(&mut self) {
         let before = self.before.take();
-        let left = CURRENT.try_with(|current| std::mem::replace(&mut *current.borrow_mut(), before));
+        let left =
+            CURRENT.try_with(|current| std::mem::replace(&mut *current.borrow_mut(), before));
         // The last reference to a runtime may go here; nothing may be borrowed while that happens.
         drop(left);
     }
@@ -62,7 +66,10 @@ impl fmt::Debug for EnterGuard {
 }
 
 fn with<R>(f: impl FnOnce(&Entry) -> R) -> Option<R> {
-    CURRENT.try_with(|current| current.borrow().as_ref().map(f)).ok().flatten()
+    CURRENT
+        .try_with(|current| current.borrow().as_ref().map(f))
+        .ok()
+        .flatten()
 }
 
 /// The current runtime.

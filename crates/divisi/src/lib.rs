@@ -66,8 +66,10 @@ pub mod __private;
 
 pub use compute::{offload, offload_scope};
 pub use context::EnterGuard;
-pub use io::prelude;
 pub use divisi_macros::{main, test};
+pub use io::prelude;
 pub use pool::spawn_blocking;
-pub use runtime::{BuildError, Clock, Handle, LocalRuntime, Runtime, Shutdown, ShutdownReport, run};
+pub use runtime::{
+    BuildError, Clock, Handle, LocalRuntime, Runtime, Shutdown, ShutdownReport, run,
+};
 pub use task::{JoinError, JoinHandle, spawn, spawn_local, spawn_reporting, yield_now};

@@ -2,15 +2,15 @@
 
 use divisi_task::JoinHandle;
 
-use crate::context;
 use crate::compute::refused_job;
+use crate::context;
 use crate::task::spawn::spawn_options;
 
 /// Runs a closure that *waits* (for a file, a lock, a child process, a driver without async support) on a thread where waiting is allowed.
 ///
 /// Threads are started as needed, up to [`max_blocking_threads`](crate::runtime::Builder::max_blocking_threads); beyond that jobs queue in order. Idle threads
 /// end after the keep-alive. A job that was cancelled before it started never runs; a running one cannot be interrupted. A panic comes back through the
-/// handle. For closures that *compute*, use [`offload`].
+/// handle. For closures that *compute*, use [`offload`](crate::offload).
 ///
 /// # Panics
 ///
@@ -33,5 +33,9 @@ where
     let handle = context::handle();
     let options = spawn_options();
     let location = options.location;
-    handle.inner().blocking().spawn_with(options, f).unwrap_or_else(|error| refused_job(location, &error))
+    handle
+        .inner()
+        .blocking()
+        .spawn_with(options, f)
+        .unwrap_or_else(|error| refused_job(location, &error))
 }

@@ -30,11 +30,26 @@ fn numbers_that_make_no_sense_are_refused_when_it_is_built() {
     let zero = Runtime::builder().worker_threads(0).build();
     assert!(matches!(zero, Err(BuildError::WorkerThreads(0))));
     assert!(zero.unwrap_err().to_string().contains("ask for 1"));
-    assert!(matches!(Runtime::builder().compute_threads(0).build(), Err(BuildError::ComputeThreads(0))));
-    assert!(matches!(Runtime::builder().max_blocking_threads(0).build(), Err(BuildError::BlockingThreads(0))));
-    assert!(matches!(Runtime::builder().compute_queue_bound(0).build(), Err(BuildError::ComputeQueue)));
-    assert!(matches!(Runtime::builder().thread_name("a\0b").build(), Err(BuildError::ThreadName)));
-    assert!(matches!(Runtime::builder().worker_threads(1_000_000).build(), Err(BuildError::WorkerThreads(_))));
+    assert!(matches!(
+        Runtime::builder().compute_threads(0).build(),
+        Err(BuildError::ComputeThreads(0))
+    ));
+    assert!(matches!(
+        Runtime::builder().max_blocking_threads(0).build(),
+        Err(BuildError::BlockingThreads(0))
+    ));
+    assert!(matches!(
+        Runtime::builder().compute_queue_bound(0).build(),
+        Err(BuildError::ComputeQueue)
+    ));
+    assert!(matches!(
+        Runtime::builder().thread_name("a\0b").build(),
+        Err(BuildError::ThreadName)
+    ));
+    assert!(matches!(
+        Runtime::builder().worker_threads(1_000_000).build(),
+        Err(BuildError::WorkerThreads(_))
+    ));
 }
 
 #[test]
@@ -45,9 +60,16 @@ fn outside_of_a_runtime_the_panic_says_what_to_do() {
         panic_of(|| drop(divisi::spawn_blocking(|| ()))),
         panic_of(|| drop(divisi::offload(|| ()))),
         panic_of(|| drop(Handle::current())),
-        panic_of(|| drop(divisi::spawn_reporting(async { Ok::<(), std::io::Error>(()) }))),
+        panic_of(|| {
+            drop(divisi::spawn_reporting(async {
+                Ok::<(), std::io::Error>(())
+            }))
+        }),
     ] {
-        assert!(message.contains("no divisi runtime on this thread"), "{message}");
+        assert!(
+            message.contains("no divisi runtime on this thread"),
+            "{message}"
+        );
     }
 }
 
@@ -55,7 +77,9 @@ fn outside_of_a_runtime_the_panic_says_what_to_do() {
 fn a_nested_run_is_refused_with_advice() {
     let nested = divisi::run(async {
         let in_root = panic_of(|| divisi::run(async {}));
-        let in_task = divisi::spawn(async { panic_of(|| Handle::current().block_on(async {})) }).await.unwrap();
+        let in_task = divisi::spawn(async { panic_of(|| Handle::current().block_on(async {})) })
+            .await
+            .unwrap();
         [in_root, in_task]
     });
     for message in nested {
@@ -68,11 +92,16 @@ fn blocking_on_the_runtime_works_from_a_blocking_thread_and_is_refused_on_a_comp
     let runtime = runtime(1);
     runtime.block_on(async {
         let handle = Handle::current();
-        let answer = divisi::spawn_blocking(move || handle.block_on(async { divisi::spawn(async { 5 }).await.unwrap() }));
+        let answer = divisi::spawn_blocking(move || {
+            handle.block_on(async { divisi::spawn(async { 5 }).await.unwrap() })
+        });
         assert_eq!(answer.await.unwrap(), 5);
         let refused = divisi::offload(|| panic_of(|| Handle::current().block_on(async {})));
         let message = refused.await.unwrap();
-        assert!(cfg!(not(debug_assertions)) || message.contains("compute thread"), "{message}");
+        assert!(
+            cfg!(not(debug_assertions)) || message.contains("compute thread"),
+            "{message}"
+        );
     });
 }
 
@@ -96,7 +125,11 @@ fn a_spawn_after_shutdown_resolves_to_an_error_that_says_so() {
 #[test]
 fn ten_runtimes_live_in_one_process() {
     let runtimes: Vec<Runtime> = (0..10).map(|_| runtime(2)).collect();
-    let tasks: Vec<_> = runtimes.iter().enumerate().map(|(n, runtime)| runtime.spawn(async move { n })).collect();
+    let tasks: Vec<_> = runtimes
+        .iter()
+        .enumerate()
+        .map(|(n, runtime)| runtime.spawn(async move { n }))
+        .collect();
     // Each task is awaited on a runtime other than its own.
     for (n, task) in tasks.into_iter().enumerate() {
         assert_eq!(runtimes[(n + 1) % 10].block_on(task).unwrap(), n);
@@ -139,7 +172,9 @@ fn thread_hooks_run_on_every_thread_that_polls_or_runs_jobs() {
         .thread_name("hooked")
         .on_thread_start(move || {
             starts.fetch_add(1, Ordering::SeqCst);
-            seen.lock().unwrap().insert(std::thread::current().name().unwrap_or("?").to_owned());
+            seen.lock()
+                .unwrap()
+                .insert(std::thread::current().name().unwrap_or("?").to_owned());
         })
         .on_thread_stop(move || {
             stops.fetch_add(1, Ordering::SeqCst);
@@ -151,12 +186,26 @@ fn thread_hooks_run_on_every_thread_that_polls_or_runs_jobs() {
         divisi::offload(|| ()).await.unwrap();
     });
     drop(runtime);
-    assert_eq!(started.load(Ordering::SeqCst), stopped.load(Ordering::SeqCst));
+    assert_eq!(
+        started.load(Ordering::SeqCst),
+        stopped.load(Ordering::SeqCst)
+    );
     let names = names.lock().unwrap();
-    for part in ["hooked-worker-0", "hooked-worker-1", "hooked-blocking", "hooked-compute"] {
-        assert!(names.iter().any(|name| name.starts_with(part)), "{part} is not in {names:?}");
+    for part in [
+        "hooked-worker-0",
+        "hooked-worker-1",
+        "hooked-blocking",
+        "hooked-compute",
+    ] {
+        assert!(
+            names.iter().any(|name| name.starts_with(part)),
+            "{part} is not in {names:?}"
+        );
     }
-    assert!(names.contains(std::thread::current().name().unwrap()), "the thread that blocks polls too");
+    assert!(
+        names.contains(std::thread::current().name().unwrap()),
+        "the thread that blocks polls too"
+    );
 }
 
 #[test]
@@ -165,14 +214,20 @@ fn tasks_are_listed_with_name_parent_state_and_places() {
     runtime.block_on(async {
         let (_keep, never) = divisi::channel::oneshot::<()>();
         let waits_at = line!() - 1;
-        let parent = divisi::task::Builder::new().name("parent").spawn(async move {
-            let child = divisi::spawn(never);
-            let id = child.id();
-            (id, child)
-        });
+        let parent = divisi::task::Builder::new()
+            .name("parent")
+            .spawn(async move {
+                let child = divisi::spawn(never);
+                let id = child.id();
+                (id, child)
+            });
         let parent_id = parent.id();
         let (child, handle) = parent.await.unwrap();
-        while Handle::current().tasks().iter().any(|task| task.state != TaskState::Waiting) {
+        while Handle::current()
+            .tasks()
+            .iter()
+            .any(|task| task.state != TaskState::Waiting)
+        {
             divisi::yield_now().await;
         }
         let tasks = Handle::current().tasks();
@@ -194,7 +249,11 @@ fn a_panic_of_a_detached_task_reaches_the_exception_handler_and_one_of_the_handl
     let runtime = Runtime::builder()
         .worker_threads(1)
         .exception_handler(move |report| {
-            reports.lock().unwrap().send((report.message.clone(), report.task, report.error.is_some())).unwrap();
+            reports
+                .lock()
+                .unwrap()
+                .send((report.message.clone(), report.task, report.error.is_some()))
+                .unwrap();
             if report.message.contains("second") {
                 panic!("in the handler");
             }
@@ -210,9 +269,14 @@ fn a_panic_of_a_detached_task_reaches_the_exception_handler_and_one_of_the_handl
     drop(runtime.spawn(async { panic!("second") }));
     assert!(received.recv_timeout(LONG).unwrap().0.contains("second"));
     runtime.block_on(async {
-        drop(divisi::spawn_reporting(async { Err::<(), _>(std::io::Error::other("third")) }));
+        drop(divisi::spawn_reporting(async {
+            Err::<(), _>(std::io::Error::other("third"))
+        }));
     });
-    assert!(received.recv_timeout(LONG).unwrap().2, "the error comes with the report");
+    assert!(
+        received.recv_timeout(LONG).unwrap().2,
+        "the error comes with the report"
+    );
 }
 
 #[test]
@@ -226,7 +290,9 @@ fn a_joined_panic_does_not_reach_the_exception_handler() {
         })
         .build()
         .unwrap();
-    let error = runtime.block_on(runtime.spawn(async { panic!("joined") })).unwrap_err();
+    let error = runtime
+        .block_on(runtime.spawn(async { panic!("joined") }))
+        .unwrap_err();
     assert!(error.is_panic());
     drop(runtime);
     assert_eq!(count.load(Ordering::SeqCst), 0);
@@ -234,7 +300,11 @@ fn a_joined_panic_does_not_reach_the_exception_handler() {
 
 #[test]
 fn calls_run_soon_later_and_not_at_all_when_taken_back() {
-    let runtime = Runtime::builder().worker_threads(1).clock(divisi::Clock::Virtual).build().unwrap();
+    let runtime = Runtime::builder()
+        .worker_threads(1)
+        .clock(divisi::Clock::Virtual)
+        .build()
+        .unwrap();
     let (tell, told) = mpsc::channel();
     let handle = runtime.handle();
     let order = |n: u32| {
@@ -246,9 +316,17 @@ fn calls_run_soon_later_and_not_at_all_when_taken_back() {
     let back = handle.call_later(Duration::from_secs(120), order(99));
     handle.call_soon(order(1));
     back.cancel();
-    assert_eq!((0..3).map(|_| told.recv_timeout(LONG).unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(
+        (0..3)
+            .map(|_| told.recv_timeout(LONG).unwrap())
+            .collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
     drop((runtime, tell));
-    assert!(told.recv().is_err(), "the call that was taken back is not made");
+    assert!(
+        told.recv().is_err(),
+        "the call that was taken back is not made"
+    );
 }
 
 #[test]
@@ -284,7 +362,11 @@ fn a_local_runtime_uses_timers_and_pools_and_is_woken_from_other_threads() {
         divisi::time::sleep(Duration::from_millis(1)).await;
         let blocking = divisi::spawn_blocking(|| 1).await.unwrap();
         let computed = divisi::offload(|| 2).await.unwrap();
-        let foreign = std::thread::spawn(move || handle.spawn(async { 3 })).join().unwrap().await.unwrap();
+        let foreign = std::thread::spawn(move || handle.spawn(async { 3 }))
+            .join()
+            .unwrap()
+            .await
+            .unwrap();
         blocking + computed + foreign
     });
     assert_eq!(out, 6);
@@ -302,9 +384,19 @@ fn another_loop_drives_a_local_runtime_by_its_descriptor() {
     while runtime.turn().unwrap() > 0 {}
     let sender = std::thread::spawn(move || tell.send(true).unwrap());
     while !done.get() {
-        let mut fds = [rustix::event::PollFd::new(&runtime, rustix::event::PollFlags::IN)];
-        let limit = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
-        assert_ne!(rustix::event::poll(&mut fds, Some(&limit)).unwrap(), 0, "a wake-up must make the descriptor readable");
+        let mut fds = [rustix::event::PollFd::new(
+            &runtime,
+            rustix::event::PollFlags::IN,
+        )];
+        let limit = rustix::event::Timespec {
+            tv_sec: 60,
+            tv_nsec: 0,
+        };
+        assert_ne!(
+            rustix::event::poll(&mut fds, Some(&limit)).unwrap(),
+            0,
+            "a wake-up must make the descriptor readable"
+        );
         runtime.turn().unwrap();
     }
     sender.join().unwrap();

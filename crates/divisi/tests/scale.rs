@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use divisi::net::{TcpListener, TcpStream};
-use divisi::prelude::*;
 use divisi::{Handle, Runtime};
 
 const CONNECTIONS: usize = 10_000;
@@ -22,14 +21,28 @@ fn may_open(files: u64) -> bool {
     if enough(limit.current) {
         return true;
     }
-    let maximum = if enough(limit.maximum) { limit.maximum } else { Some(files) };
-    setrlimit(Resource::Nofile, Rlimit { current: Some(files), maximum }).is_ok()
+    let maximum = if enough(limit.maximum) {
+        limit.maximum
+    } else {
+        Some(files)
+    };
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(files),
+            maximum,
+        },
+    )
+    .is_ok()
 }
 
 #[test]
 fn ten_thousand_concurrent_connections_echo() {
     if !may_open(2 * CONNECTIONS as u64 + 500) {
-        eprintln!("SKIPPED: this system does not allow {} open files", 2 * CONNECTIONS + 500);
+        eprintln!(
+            "SKIPPED: this system does not allow {} open files",
+            2 * CONNECTIONS + 500
+        );
         return;
     }
     let runtime = runtime();
@@ -39,7 +52,7 @@ fn ten_thousand_concurrent_connections_echo() {
         let server = divisi::spawn(async move {
             let mut served = Vec::new();
             for _ in 0..CONNECTIONS {
-                let (mut stream, _) = listener.accept().await.unwrap();
+                let (stream, _) = listener.accept().await.unwrap();
                 served.push(divisi::spawn(async move {
                     let mut buffer = [0; 8];
                     while stream.read_exact(&mut buffer).await.is_ok() {
@@ -59,7 +72,7 @@ fn ten_thousand_concurrent_connections_echo() {
         let clients: Vec<_> = streams
             .into_iter()
             .enumerate()
-            .map(|(n, mut stream)| {
+            .map(|(n, stream)| {
                 divisi::spawn(async move {
                     for round in 0..3u64 {
                         let message = (n as u64 * 3 + round).to_be_bytes();
@@ -77,7 +90,15 @@ fn ten_thousand_concurrent_connections_echo() {
         server.await.unwrap();
     });
     let metrics = runtime.metrics();
-    assert_eq!(metrics.reactors.iter().map(|reactor| reactor.sources).sum::<usize>(), 0, "every source was deregistered");
+    assert_eq!(
+        metrics
+            .reactors
+            .iter()
+            .map(|reactor| reactor.sources)
+            .sum::<usize>(),
+        0,
+        "every source was deregistered"
+    );
 }
 
 #[test]
@@ -88,7 +109,9 @@ fn a_hundred_thousand_timers_armed_and_dropped_leave_no_entry() {
             .map(|_| {
                 divisi::spawn(async {
                     for _ in 0..25_000 {
-                        let timed_out = divisi::time::timeout(Duration::from_secs(3600), divisi::yield_now()).await;
+                        let timed_out =
+                            divisi::time::timeout(Duration::from_secs(3600), divisi::yield_now())
+                                .await;
                         assert!(timed_out.is_ok());
                     }
                 })
@@ -97,7 +120,12 @@ fn a_hundred_thousand_timers_armed_and_dropped_leave_no_entry() {
         for task in tasks {
             task.await.unwrap();
         }
-        let armed: usize = Handle::current().metrics().reactors.iter().map(|reactor| reactor.timers).sum();
+        let armed: usize = Handle::current()
+            .metrics()
+            .reactors
+            .iter()
+            .map(|reactor| reactor.timers)
+            .sum();
         assert_eq!(armed, 0);
     });
 }

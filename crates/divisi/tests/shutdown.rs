@@ -4,12 +4,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::time::Duration;
 
+use divisi::task::TaskState;
 use divisi::{Runtime, Shutdown};
 
 const LONG: Duration = Duration::from_secs(60);
 
 fn runtime(workers: usize) -> Runtime {
-    Runtime::builder().worker_threads(workers).compute_threads(1).build().unwrap()
+    Runtime::builder()
+        .worker_threads(workers)
+        .compute_threads(1)
+        .build()
+        .unwrap()
 }
 
 #[test]
@@ -35,18 +40,23 @@ fn tasks_that_end_within_the_grace_are_not_reported() {
 #[test]
 fn tasks_that_outlive_the_grace_are_cancelled_and_named_with_where_they_waited() {
     let runtime = runtime(1);
-    let (started, is_started) = mpsc::channel();
-    let task = runtime.block_on(async {
-        divisi::task::Builder::new().name("waits for ever").spawn(async move {
-            let (_keep, never) = divisi::channel::oneshot::<()>();
-            started.send(()).unwrap();
-            never.await.unwrap();
-        })
-    });
-    is_started.recv_timeout(LONG).unwrap();
+    let task = {
+        let _guard = runtime.enter();
+        divisi::task::Builder::new()
+            .name("waits for ever")
+            .spawn(async {
+                let (_keep, never) = divisi::channel::oneshot::<()>();
+                never.await.unwrap();
+            })
+    };
+    while runtime.tasks()[0].state != TaskState::Waiting {
+        std::thread::yield_now();
+    }
     let report = runtime.shutdown(Shutdown::graceful(Duration::from_millis(1)));
     assert_eq!(report.cancelled.len(), 1);
     assert_eq!(report.cancelled[0].name.as_deref(), Some("waits for ever"));
+    let waited_at = report.cancelled[0].waits_at.unwrap();
+    assert!(waited_at.file().ends_with("shutdown.rs"));
     assert!(report.stuck.is_empty());
     assert!(report.to_string().contains("waits for ever"));
     let error = futures_lite::future::block_on(task).unwrap_err();
@@ -154,7 +164,9 @@ fn spawns_from_sixteen_threads_during_the_shutdown_either_run_or_resolve_to_an_e
             .collect();
         start.wait();
         runtime.shutdown(Shutdown::now());
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use divisi::net::{TcpListener, TcpStream};
-use divisi::prelude::*;
 use divisi::{Runtime, Shutdown};
 
 /// Blocks one of two workers until the returned sender is dropped.
@@ -31,10 +30,10 @@ fn timers_io_and_new_tasks_go_on_beside_a_stuck_worker() {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let server = divisi::spawn(async move {
-                let (mut stream, _) = listener.accept().await.unwrap();
+                let (stream, _) = listener.accept().await.unwrap();
                 stream.write_all(b"x").await.unwrap();
             });
-            let mut stream = TcpStream::connect(address).await.unwrap();
+            let stream = TcpStream::connect(address).await.unwrap();
             let mut byte = [0];
             stream.read_exact(&mut byte).await.unwrap();
             server.await.unwrap();
@@ -60,7 +59,7 @@ fn sources_that_belong_to_a_worker_that_got_stuck_are_served() {
         let client = std::net::TcpStream::connect(address).unwrap();
         let (server, _) = listener.accept().unwrap();
         drop(runtime.spawn(async move {
-            let mut stream = TcpStream::from_std(server).unwrap();
+            let stream = TcpStream::from_std(server).unwrap();
             let mut byte = [0];
             for _ in 0..2 {
                 ready.send(()).unwrap();
@@ -90,5 +89,9 @@ fn sources_that_belong_to_a_worker_that_got_stuck_are_served() {
         finished.recv_timeout(Duration::from_secs(60)).unwrap();
     }
     drop(open);
-    assert!(runtime.shutdown(Shutdown::graceful(Duration::from_secs(60))).is_clean());
+    assert!(
+        runtime
+            .shutdown(Shutdown::graceful(Duration::from_secs(60)))
+            .is_clean()
+    );
 }

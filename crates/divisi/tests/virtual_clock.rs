@@ -10,7 +10,11 @@ use proptest::prelude::*;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn runtime(workers: usize) -> Runtime {
-    Runtime::builder().worker_threads(workers).clock(Clock::Virtual).build().unwrap()
+    Runtime::builder()
+        .worker_threads(workers)
+        .clock(Clock::Virtual)
+        .build()
+        .unwrap()
 }
 
 #[test]

@@ -272,8 +272,8 @@ impl Builder {
             Clock::Real => divisi_reactor::Clock::real(),
             Clock::Virtual => divisi_reactor::Clock::manual(),
         };
-        let shared_reactor =
-            self.shared_reactor || std::env::var_os(SHARED_REACTOR_VARIABLE).is_some_and(|value| value != "0");
+        let shared_reactor = self.shared_reactor
+            || std::env::var_os(SHARED_REACTOR_VARIABLE).is_some_and(|value| value != "0");
         let reactors: Box<[Reactor]> = (0..workers)
             .map(|_| Reactor::new(clock.clone()))
             .collect::<io::Result<_>>()
@@ -281,11 +281,15 @@ impl Builder {
         // One shard a seat, one for spawns from elsewhere and one for the jobs of the pools.
         let registry = Arc::new(Registry::new(workers + 2));
         Ok(Arc::new_cyclic(|weak: &Weak<Inner>| {
-            let drivers =
-                reactors.iter().map(|reactor| Box::new(Driver::new(reactor.clone())) as Box<dyn Park>).collect();
+            let drivers = reactors
+                .iter()
+                .map(|reactor| Box::new(Driver::new(reactor.clone())) as Box<dyn Park>)
+                .collect();
             let unhandled = {
                 let handler = self.handler.clone();
-                Arc::new(move |panic: divisi_task::UnhandledPanic| handler.handle(&Report::from(panic)))
+                Arc::new(move |panic: divisi_task::UnhandledPanic| {
+                    handler.handle(&Report::from(panic))
+                })
             };
             let name = self.thread_name.clone();
             let scheduler = Scheduler::new(Setup {
@@ -293,14 +297,19 @@ impl Builder {
                 registry: registry.clone(),
                 background: !local,
                 thread_name: Arc::new(move |number| {
-                    if number < workers { format!("{name}-worker-{number}") } else { format!("{name}-monitor") }
+                    if number < workers {
+                        format!("{name}-worker-{number}")
+                    } else {
+                        format!("{name}-monitor")
+                    }
                 }),
                 stack_size: self.thread_stack_size,
                 enter: enter_hook(weak.clone()),
                 unhandled_panic: unhandled.clone(),
                 jump: clock.is_virtual().then(|| {
                     let weak = weak.clone();
-                    Box::new(move || weak.upgrade().is_some_and(|inner| inner.jump())) as Box<dyn Fn() -> bool + Send + Sync>
+                    Box::new(move || weak.upgrade().is_some_and(|inner| inner.jump()))
+                        as Box<dyn Fn() -> bool + Send + Sync>
                 }),
             });
             let (pool_start, pool_stop) = pool_hooks(weak.clone());

@@ -39,7 +39,9 @@ impl Handle {
     #[track_caller]
     pub fn call_soon(&self, f: impl FnOnce() + Send + 'static) -> CallHandle {
         let task = self.spawn_with(async move { f() }, spawn_options());
-        CallHandle { task: task.abort_handle() }
+        CallHandle {
+            task: task.abort_handle(),
+        }
     }
 
     /// Calls `f` on a worker when `delay` has passed, never earlier.
@@ -68,7 +70,9 @@ impl Handle {
             },
             spawn_options(),
         );
-        CallHandle { task: task.abort_handle() }
+        CallHandle {
+            task: task.abort_handle(),
+        }
     }
 
     /// Calls `f` on a worker at `deadline`, never earlier.
@@ -81,6 +85,8 @@ impl Handle {
             },
             spawn_options(),
         );
-        CallHandle { task: task.abort_handle() }
+        CallHandle {
+            task: task.abort_handle(),
+        }
     }
 }

@@ -39,7 +39,9 @@ impl Driver {
             Ok(turn) => turn.events + turn.timers,
             Err(error) => {
                 if !self.failed.swap(true, Ordering::Relaxed) {
-                    eprintln!("divisi: the operating system refused to wait for events: {error}; I/O of this runtime may stall");
+                    eprintln!(
+                        "divisi: the operating system refused to wait for events: {error}; I/O of this runtime may stall"
+                    );
                 }
                 0
             }
@@ -56,7 +58,9 @@ impl Park for Driver {
 
     fn poll(&self, limit: usize) -> usize {
         drop(self.outside.lock().take());
-        let Some(mut scratch) = self.busy.try_lock() else { return 0 };
+        let Some(mut scratch) = self.busy.try_lock() else {
+            return 0;
+        };
         scratch.set_max_events(limit);
         self.turn(&mut scratch, Wait::Poll)
     }

@@ -77,7 +77,11 @@ impl Handle {
             );
         }
         let scheduler = self.inner.scheduler();
-        let result = if self.inner.is_local() { scheduler.block_on_alone(future) } else { scheduler.block_on(future) };
+        let result = if self.inner.is_local() {
+            scheduler.block_on_alone(future)
+        } else {
+            scheduler.block_on(future)
+        };
         match result {
             Ok(output) => output,
             Err(error) => panic!("{error}"),
@@ -117,7 +121,12 @@ impl Handle {
     /// });
     /// ```
     pub fn tasks(&self) -> Vec<TaskInfo> {
-        self.inner.registry().list().iter().map(TaskInfo::from).collect()
+        self.inner
+            .registry()
+            .list()
+            .iter()
+            .map(TaskInfo::from)
+            .collect()
     }
 
     /// Counters of all parts as they are now.
@@ -138,7 +147,11 @@ impl Handle {
     }
 }
 
-pub(crate) fn spawn_on<F>(inner: &Arc<Inner>, future: F, options: SpawnOptions) -> JoinHandle<F::Output>
+pub(crate) fn spawn_on<F>(
+    inner: &Arc<Inner>,
+    future: F,
+    options: SpawnOptions,
+) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
@@ -147,7 +160,10 @@ where
         return refused(options.location, SHUT_DOWN.to_owned());
     }
     let location = options.location;
-    inner.scheduler().spawn(future, options).unwrap_or_else(|_closed| refused(location, SHUT_DOWN.to_owned()))
+    inner
+        .scheduler()
+        .spawn(future, options)
+        .unwrap_or_else(|_closed| refused(location, SHUT_DOWN.to_owned()))
 }
 
 impl fmt::Debug for Handle {

@@ -123,7 +123,11 @@ impl Inner {
     }
 
     /// Ends the runtime once; later calls return the first report.
-    pub(crate) fn shut_down(&self, how: Shutdown, wait_empty: impl FnOnce(Instant)) -> ShutdownReport {
+    pub(crate) fn shut_down(
+        &self,
+        how: Shutdown,
+        wait_empty: impl FnOnce(Instant),
+    ) -> ShutdownReport {
         let mut ended = self.ended.lock();
         if let Some(report) = &*ended {
             return report.clone();
@@ -137,7 +141,14 @@ impl Inner {
         if self.blocking.in_flight() > 0 || self.compute.in_flight() > 0 {
             return false;
         }
-        let Some(next) = self.reactors.iter().filter_map(Reactor::next_deadline).min() else { return false };
+        let Some(next) = self
+            .reactors
+            .iter()
+            .filter_map(Reactor::next_deadline)
+            .min()
+        else {
+            return false;
+        };
         if self.clock.advance_to(next).is_err() {
             // A real clock moves by itself.
             return false;

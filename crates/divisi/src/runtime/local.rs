@@ -66,7 +66,10 @@ impl LocalRuntime {
     }
 
     pub(super) fn from_inner(inner: Arc<Inner>) -> LocalRuntime {
-        LocalRuntime { handle: Handle::new(inner), not_send: PhantomData }
+        LocalRuntime {
+            handle: Handle::new(inner),
+            not_send: PhantomData,
+        }
     }
 
     /// A handle with which other threads spawn `Send` tasks here.
@@ -156,7 +159,10 @@ where
     if !inner.accepts() {
         return refused(location, SHUT_DOWN.to_owned());
     }
-    inner.scheduler().spawn_local(future, options).unwrap_or_else(|_closed| refused(location, SHUT_DOWN.to_owned()))
+    inner
+        .scheduler()
+        .spawn_local(future, options)
+        .unwrap_or_else(|_closed| refused(location, SHUT_DOWN.to_owned()))
 }
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
@@ -178,4 +184,3 @@ impl fmt::Debug for LocalRuntime {
         fmt::Debug::fmt(&self.handle, f)
     }
 }
-

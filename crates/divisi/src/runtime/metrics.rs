@@ -26,7 +26,11 @@ impl RuntimeMetrics {
     pub(super) fn of(inner: &Inner) -> RuntimeMetrics {
         RuntimeMetrics {
             scheduler: inner.scheduler().metrics(),
-            reactors: inner.reactors().iter().map(|reactor| reactor.metrics()).collect(),
+            reactors: inner
+                .reactors()
+                .iter()
+                .map(|reactor| reactor.metrics())
+                .collect(),
             blocking: inner.blocking().metrics(),
             compute: inner.compute().metrics(),
         }

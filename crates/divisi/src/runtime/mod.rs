@@ -75,7 +75,9 @@ impl Runtime {
     }
 
     pub(crate) fn from_inner(inner: Arc<Inner>) -> Runtime {
-        Runtime { handle: Handle::new(inner) }
+        Runtime {
+            handle: Handle::new(inner),
+        }
     }
 
     /// A handle that can be cloned and sent anywhere. It does not keep the runtime running.

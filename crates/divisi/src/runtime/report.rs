@@ -87,10 +87,15 @@ impl ExceptionHandler {
 
     /// Hands `report` to the handler. If the handler panics, the report and the panic are printed and the caller goes on.
     pub(crate) fn handle(&self, report: &Report) {
-        let Some(handler) = &self.0 else { return print(report) };
+        let Some(handler) = &self.0 else {
+            return print(report);
+        };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(report))) {
             print(report);
-            eprintln!("divisi: the exception handler itself panicked: {}", panic_message(&*panic));
+            eprintln!(
+                "divisi: the exception handler itself panicked: {}",
+                panic_message(&*panic)
+            );
         }
     }
 }
@@ -110,6 +115,10 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
 
 impl fmt::Debug for ExceptionHandler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "ExceptionHandler(custom)" } else { "ExceptionHandler(default)" })
+        f.write_str(if self.0.is_some() {
+            "ExceptionHandler(custom)"
+        } else {
+            "ExceptionHandler(default)"
+        })
     }
 }

@@ -28,7 +28,10 @@ pub struct Shutdown {
 impl Shutdown {
     /// Lets tasks end by themselves for `grace`, then cancels what is left.
     pub fn graceful(grace: Duration) -> Shutdown {
-        Shutdown { grace, patience: DROP_PATIENCE }
+        Shutdown {
+            grace,
+            patience: DROP_PATIENCE,
+        }
     }
 
     /// Cancels all tasks at once. This is what dropping a runtime does.
@@ -90,7 +93,11 @@ pub(crate) fn deadline(begin: Instant, wait: Duration) -> Instant {
 }
 
 /// Runs the phases. `wait_empty` blocks until no task lives or the deadline has passed.
-pub(crate) fn run(inner: &Inner, how: Shutdown, wait_empty: impl FnOnce(Instant)) -> ShutdownReport {
+pub(crate) fn run(
+    inner: &Inner,
+    how: Shutdown,
+    wait_empty: impl FnOnce(Instant),
+) -> ShutdownReport {
     let begin = Instant::now();
     inner.stop_accepting();
     if how.grace > Duration::ZERO {
@@ -99,8 +106,11 @@ pub(crate) fn run(inner: &Inner, how: Shutdown, wait_empty: impl FnOnce(Instant)
 
     inner.scheduler().close();
     let alive = inner.registry().list();
-    let cancelled: Vec<TaskInfo> =
-        alive.iter().filter(|task| task.state() != TaskState::Finished).map(TaskInfo::from).collect();
+    let cancelled: Vec<TaskInfo> = alive
+        .iter()
+        .filter(|task| task.state() != TaskState::Finished)
+        .map(TaskInfo::from)
+        .collect();
     for task in alive {
         inner.abort(&task);
     }
@@ -115,5 +125,9 @@ pub(crate) fn run(inner: &Inner, how: Shutdown, wait_empty: impl FnOnce(Instant)
     let stuck = inner.registry().list().iter().map(TaskInfo::from).collect();
     drop(stopped);
     inner.close_reactors();
-    ShutdownReport { cancelled, stuck, took: begin.elapsed() }
+    ShutdownReport {
+        cancelled,
+        stuck,
+        took: begin.elapsed(),
+    }
 }

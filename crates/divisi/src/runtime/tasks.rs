@@ -45,7 +45,11 @@ impl fmt::Display for TaskInfo {
         if let Some(name) = &self.name {
             write!(f, " \"{name}\"")?;
         }
-        write!(f, " ({:?}, {} polls), spawned at {}", self.state, self.polls, self.spawned_at)?;
+        write!(
+            f,
+            " ({:?}, {} polls), spawned at {}",
+            self.state, self.polls, self.spawned_at
+        )?;
         match self.waits_at {
             Some(at) => write!(f, ", waits at {at}"),
             None => Ok(()),

@@ -2,8 +2,8 @@
 
 use std::future::Future;
 
-use super::spawn::spawn_options;
 use super::JoinHandle;
+use super::spawn::spawn_options;
 use crate::context;
 
 /// Spawns a task with more than a future.

@@ -8,7 +8,8 @@ use std::panic::Location;
 
 pub use builder::Builder;
 pub use divisi_task::{
-    AbortHandle, CancelReason, JoinError, JoinHandle, TaskId, TaskRef, TaskState, budget::unconstrained,
+    AbortHandle, CancelReason, JoinError, JoinHandle, TaskId, TaskRef, TaskState,
+    budget::unconstrained,
 };
 pub use spawn::{spawn, spawn_local, spawn_reporting};
 pub use yield_now::{YieldNow, yield_now};

@@ -72,7 +72,9 @@ where
     let handle = context::handle();
     let runtime = handle.inner();
     if !runtime.is_local() || runtime.scheduler().current_seat().is_none() {
-        panic!("`spawn_local` needs a `LocalRuntime` that is driven by this thread: build one with `LocalRuntime::new`, or use `spawn`");
+        panic!(
+            "`spawn_local` needs a `LocalRuntime` that is driven by this thread: build one with `LocalRuntime::new`, or use `spawn`"
+        );
     }
     spawn_local_on(runtime, future)
 }
@@ -132,7 +134,10 @@ pub(crate) fn spawn_options() -> SpawnOptions {
 pub(crate) const SHUT_DOWN: &str = "the runtime was shut down before this was spawned: keep the `Runtime` alive, or stop spawning first";
 
 /// The handle of a task that was not run.
-pub(crate) fn refused<T: 'static>(location: &'static Location<'static>, why: String) -> JoinHandle<T> {
+pub(crate) fn refused<T: 'static>(
+    location: &'static Location<'static>,
+    why: String,
+) -> JoinHandle<T> {
     static NOWHERE: OnceLock<Registry> = OnceLock::new();
     let registry = NOWHERE.get_or_init(|| Registry::new(1));
     let options = SpawnOptions::new().location(location);
