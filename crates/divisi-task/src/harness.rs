@@ -8,8 +8,11 @@
 //! report, with the task in the state it would have without the panic. `schedule` is called last, when
 //! nothing of the task is pending, and its panic propagates.
 
+mod join;
+mod report;
+
 use std::any::Any;
-use std::mem::{self, ManuallyDrop};
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::task::{Context, Waker};
@@ -20,9 +23,13 @@ use crate::error::JoinError;
 use crate::header::{Content, Header};
 use crate::raw::{Reference, header, release, trailer};
 use crate::runnable::{Ran, Runnable};
-use crate::schedule::{Cause, UnhandledPanic};
-use crate::state::{JoinLeave, ToIdle, ToRunning, ToScheduled, ToScheduledByValue, ToShutdown};
+use crate::schedule::Cause;
+use crate::state::{ToIdle, ToRunning, ToScheduled, ToScheduledByValue, ToShutdown};
 use crate::{budget, current, local, waker};
+
+use join::drop_join_waker;
+pub(crate) use join::{content, drop_handle, leaked_error, poll_join};
+use report::{discard, report, report_panic};
 
 /// The runner's reference and the registry's.
 const REFERENCES_UNTIL_COMPLETE: u64 = 2;
@@ -202,119 +209,6 @@ pub(crate) unsafe fn wake_by_value(task: NonNull<Header>) {
     }
 }
 
-/// Whether the output is there for the handle to take. If not, `waker` will be woken when it is.
-///
-/// # Safety
-/// See the module; the caller is the join handle.
-pub(crate) unsafe fn poll_join(task: NonNull<Header>, waker: &Waker) -> bool {
-    // SAFETY: the handle keeps the task alive.
-    let (header, slot) = unsafe { (header(&task), &trailer(&task).join_waker) };
-    let now = header.state.load();
-    if now.is_complete() {
-        return true;
-    }
-    // Cloned first: should it panic, nothing has changed.
-    let fresh;
-    if now.has_join_waker() {
-        // SAFETY: `JOIN_WAKER` is set, and only the handle clears it before completion: nobody writes.
-        let same = slot.with(|stored| unsafe {
-            (*stored)
-                .as_ref()
-                .is_some_and(|stored| stored.will_wake(waker))
-        });
-        if same {
-            return false;
-        }
-        fresh = waker.clone();
-        if !header.state.unset_join_waker() {
-            return true;
-        }
-    } else {
-        fresh = waker.clone();
-    }
-    // SAFETY: `JOIN_WAKER` is clear and the handle exists: the slot is the handle's.
-    let stale = slot.with_mut(|slot| unsafe { (*slot).replace(fresh) });
-    let waits = header.state.set_join_waker();
-    if !waits {
-        // SAFETY: as before: the flag was not set.
-        let unused = slot.with_mut(|slot| unsafe { (*slot).take() });
-        drop(unused);
-    }
-    drop(stale);
-    !waits
-}
-
-/// What the stage of a completed task has for the handle.
-///
-/// # Safety
-/// See the module; the caller is the join handle, and the task is complete.
-pub(crate) unsafe fn content(task: NonNull<Header>) -> Content {
-    // SAFETY: the task is complete and the handle exists: stage and content are the handle's.
-    unsafe { trailer(&task) }
-        .content
-        .with(|content| unsafe { *content })
-}
-
-/// The error of a task whose future had to be leaked: there is no room for one in its stage.
-pub(crate) fn leaked_error(header: &Header) -> JoinError {
-    JoinError::cancelled(header, reason_or_default(header))
-}
-
-/// The join handle goes away. Consumes its reference.
-///
-/// # Safety
-/// See the module; the caller is the join handle.
-///
-/// # Panics
-/// As the output's destructor does.
-pub(crate) unsafe fn drop_handle(task: NonNull<Header>) {
-    /// Leaves a completed task, even if the output's destructor panics.
-    struct Leave(NonNull<Header>);
-    impl Drop for Leave {
-        fn drop(&mut self) {
-            // SAFETY: the handle's reference keeps the task alive until it is given back, last.
-            let header = unsafe { header(&self.0) };
-            let dealloc = header.vtable.dealloc;
-            let mut waker_dropped = false;
-            loop {
-                match header.state.leave_complete(waker_dropped) {
-                    JoinLeave::TakeWaker | JoinLeave::TakeOutput => {
-                        // SAFETY: `JOIN_WAKER` is clear and the handle exists: the slot is the handle's.
-                        unsafe { drop_join_waker(self.0) };
-                        waker_dropped = true;
-                    }
-                    JoinLeave::Left => return,
-                    // SAFETY: that was the last reference.
-                    JoinLeave::Last => return unsafe { dealloc(self.0) },
-                }
-            }
-        }
-    }
-
-    // SAFETY: as above.
-    let header = unsafe { header(&task) };
-    loop {
-        match header.state.leave_incomplete() {
-            JoinLeave::Left | JoinLeave::Last => return,
-            // SAFETY: `JOIN_WAKER` is clear and the handle exists: the slot is the handle's.
-            JoinLeave::TakeWaker => unsafe { drop_join_waker(task) },
-            JoinLeave::TakeOutput => break,
-        }
-    }
-    let _leave = Leave(task);
-    // SAFETY: complete, and the handle exists: the stage is the handle's. On which thread it may be dropped
-    // is for the handle's own `Send` to say.
-    let unread = unsafe {
-        match content(task) {
-            Content::Output => (header.vtable.discard_output)(task),
-            _ => None,
-        }
-    };
-    if let Some(panic) = unread.and_then(JoinError::into_unhandled) {
-        report_panic(header, panic);
-    }
-}
-
 /// Drops the future of a claimed task and completes it as cancelled. Consumes the reference of the claim.
 ///
 /// # Safety
@@ -433,19 +327,6 @@ unsafe fn drop_future(task: NonNull<Header>) -> Result<(), Box<dyn Any + Send>> 
     }))
 }
 
-/// # Safety
-/// The slot of the join waker belongs to the caller.
-unsafe fn drop_join_waker(task: NonNull<Header>) {
-    // SAFETY: the caller keeps the task alive and owns the slot.
-    let (header, waker) = unsafe {
-        let slot = &trailer(&task).join_waker;
-        (header(&task), slot.with_mut(|slot| (*slot).take()))
-    };
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(waker))) {
-        report(header, payload);
-    }
-}
-
 /// Hands a runnable to the scheduler.
 ///
 /// # Safety
@@ -457,34 +338,6 @@ unsafe fn schedule(task: NonNull<Header>, cause: Cause) {
     unsafe {
         let header = header(&task);
         (header.vtable.schedule)(header.scheduler, Runnable::from_owned(task), cause);
-    }
-}
-
-fn report(header: &Header, payload: Box<dyn Any + Send>) {
-    let panic = UnhandledPanic {
-        task: header.id,
-        name: header.name().map(Into::into),
-        spawned_at: header.spawned_at,
-        payload,
-    };
-    report_panic(header, panic);
-}
-
-fn report_panic(header: &Header, panic: UnhandledPanic) {
-    let reported = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: the task owns a reference to its scheduler.
-        unsafe { (header.vtable.unhandled_panic)(header.scheduler, panic) };
-    }));
-    if let Err(payload) = reported {
-        discard(payload);
-    }
-}
-
-/// Drops a panic that has nowhere to go. Should its destructor panic, too, what that throws is leaked: there
-/// must be an end.
-fn discard(payload: Box<dyn Any + Send>) {
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        mem::forget(again);
     }
 }
 
