@@ -21,6 +21,9 @@ use hyper::header::HOST;
 
 use crate::Fatal;
 
+/// Microseconds; a request that waits longer counts as this.
+const HIGHEST: u64 = 60_000_000;
+
 pub(super) struct Plan {
     pub(super) address: SocketAddr,
     pub(super) connections: u32,
@@ -51,8 +54,8 @@ pub(super) fn run(plan: &Plan) -> Result<Latencies, Fatal> {
         }
 
         let latencies = Rc::new(RefCell::new(Latencies {
-            // Three digits, whatever the magnitude.
-            micros: Histogram::new(3)?,
+            // Three digits, whatever the magnitude; more than the longest wait lasts.
+            micros: Histogram::new_with_max(HIGHEST, 3)?,
             due: 0,
             answered: 0,
         }));

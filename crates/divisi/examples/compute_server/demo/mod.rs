@@ -30,7 +30,7 @@ const SETTLING: Duration = Duration::from_millis(500);
 /// Few enough requests that serving them needs a small part of one core: what is measured is
 /// whether they get it.
 const REQUESTS_PER_SECOND: u32 = 1000;
-const CONNECTIONS: u32 = 32;
+const CONNECTIONS: u32 = 250;
 /// How long the last answers are waited for. Longer than that counts as never.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the progress bar moves.

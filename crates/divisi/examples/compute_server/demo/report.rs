@@ -85,7 +85,7 @@ pub(super) fn histogram(rows: &[Row]) -> String {
         let _ = write!(text, "{class:<12}");
         for row in rows {
             let micros = &row.latencies.micros;
-            let count = micros.count_between(low, high.min(micros.high().max(low)));
+            let count = micros.count_between(low, high);
             let _ = write!(text, "{:<28}", bar(count, row.latencies.due));
         }
         trim_end(&mut text);
