@@ -42,10 +42,8 @@ const REFERENCES_UNTIL_COMPLETE: u64 = 2;
 /// # Panics
 /// As `Schedule::schedule` does.
 pub(crate) unsafe fn run(task: NonNull<Header>) -> Ran {
-    // SAFETY (of this function's blocks unless they say more): the runnable's reference keeps the task alive
-    // until it is given back, which `to_idle` and `release` do last.
-    //
-    // SAFETY: above.
+    // SAFETY: the runnable's reference keeps the task alive until `to_idle` or `release` gives it back, after
+    // which nothing here touches the task.
     let header = unsafe { header(&task) };
     match header.state.to_running() {
         ToRunning::Poll => {}
@@ -55,13 +53,13 @@ pub(crate) unsafe fn run(task: NonNull<Header>) -> Ran {
             return Ran::Completed;
         }
         ToRunning::Stale => {
-            // SAFETY: above.
+            // SAFETY: the runnable's reference, and the last use of the task here.
             unsafe { release(task, 1) };
             return Ran::Completed;
         }
     }
     header.note_wait(None);
-    // SAFETY: above; the guard ends before the reference is given back.
+    // SAFETY: the runnable's reference keeps the task alive, and the guard ends before that is given back.
     let entered = unsafe { current::enter(task, budget::LIMIT) };
     let polled = {
         // SAFETY: the waker does not outlive the reference and, not being dropped, gives none back.

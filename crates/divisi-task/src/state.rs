@@ -31,6 +31,8 @@
 //! | `JOIN_WAKER`, not `COMPLETE` | the handle may read it |
 //! | `JOIN_WAKER` and `COMPLETE` | both may read it; the completing thread then clears `JOIN_WAKER` |
 //! | neither `JOIN_WAKER` nor `JOIN_INTEREST` | whoever cleared the second of the two drops it |
+//!
+//! The transitions are unit-tested one by one, and checked against each other by the models in `tests/loom_task.rs`.
 
 use std::fmt;
 
@@ -154,7 +156,9 @@ impl State {
 
     /// Applies `next` until it either declines (`Err`) or its value is stored (`Ok`).
     ///
-    /// The failure ordering is `Acquire`, so that a decision to decline may rely on what the word published.
+    /// The word is loaded with `Acquire`, so that any decision may rely on what the word published. `success`
+    /// needs `Acquire` only where what counts can come between the load and the exchange without changing the
+    /// value: a wake-up of a task that is scheduled already.
     #[inline(always)]
     fn update<R>(
         &self,
@@ -210,7 +214,7 @@ impl State {
     ///
     /// Releases the state of the future to the next runner.
     pub(crate) fn to_idle(&self) -> ToIdle {
-        self.update(Ordering::AcqRel, |s| {
+        self.update(Ordering::Release, |s| {
             debug_assert!(s.is_running(), "to_idle of {s:?}");
             if s.is_cancelled() {
                 return Err(ToIdle::Cancelled);
@@ -254,8 +258,11 @@ impl State {
     }
 
     /// A waker is used up.
+    ///
+    /// `Acquire`, for the last reference, is in the load: once that finds a single reference, nobody is left
+    /// to change the word.
     pub(crate) fn wake_by_value(&self) -> ToScheduledByValue {
-        self.update(Ordering::AcqRel, |s| {
+        self.update(Ordering::Release, |s| {
             Ok(if s.is_complete() {
                 let left = s.0 - REF_ONE;
                 if left & REF_MASK == 0 {
@@ -275,7 +282,7 @@ impl State {
 
     /// Asks for the end of the task. The reason has been stored before; this releases it.
     pub(crate) fn to_cancelled(&self) -> ToScheduled {
-        self.update(Ordering::AcqRel, |s| {
+        self.update(Ordering::Release, |s| {
             if s.0 & (COMPLETE | CANCELLED) != 0 {
                 return Err(ToScheduled::Nothing);
             }
@@ -334,9 +341,11 @@ impl State {
     }
 
     /// Takes the join waker back; false if the task has completed.
+    ///
+    /// Relaxed: the waker was written by this handle, and nobody else reads it before the task completes.
     #[must_use]
     pub(crate) fn unset_join_waker(&self) -> bool {
-        self.update(Ordering::Acquire, |s| {
+        self.update(Ordering::Relaxed, |s| {
             debug_assert!(s.has_join_interest() && s.has_join_waker());
             if s.is_complete() {
                 return Err(false);
@@ -355,7 +364,7 @@ impl State {
 
     /// The handle leaves a task that has not completed, if that is so.
     pub(crate) fn leave_incomplete(&self) -> JoinLeave {
-        self.update(Ordering::AcqRel, |s| {
+        self.update(Ordering::Release, |s| {
             debug_assert!(s.has_join_interest());
             if s.is_complete() {
                 return Err(JoinLeave::TakeOutput);
@@ -372,7 +381,7 @@ impl State {
     /// The handle leaves a completed task whose output is gone. `waker_dropped` tells whether the handle has
     /// dropped the join waker, which it may do only once `JOIN_WAKER` is clear.
     pub(crate) fn leave_complete(&self, waker_dropped: bool) -> JoinLeave {
-        self.update(Ordering::AcqRel, |s| {
+        self.update(Ordering::Release, |s| {
             debug_assert!(s.has_join_interest() && s.is_complete());
             if !s.has_join_waker() && !waker_dropped {
                 return Err(JoinLeave::TakeWaker);

@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use divisi_task::{
     CancelReason, Cause, JoinError, JoinHandle, Ran, Registry, Runnable, Schedule, SpawnOptions,
-    TaskId, UnhandledPanic,
+    TaskId, TaskState, UnhandledPanic,
 };
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -488,4 +488,66 @@ fn the_last_reference_frees_the_task() {
         other.join().unwrap();
         world.check_ended();
     });
+}
+
+/// A wake-up of a task that is scheduled already, against whoever claims the task: if the wake-up comes
+/// first, the claimant sees what the waker's thread wrote before it.
+#[test]
+fn whoever_claims_a_task_sees_what_came_before_its_wake_ups() {
+    struct Look {
+        written: Arc<AtomicUsize>,
+        seen: Arc<AtomicUsize>,
+        waker: Arc<Mutex<Option<Waker>>>,
+    }
+    impl Future for Look {
+        type Output = ();
+        fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+            *self.waker.lock().unwrap() = Some(cx.waker().clone());
+            Poll::Pending
+        }
+    }
+    impl Drop for Look {
+        fn drop(&mut self) {
+            let written = self.written.load(Ordering::Relaxed);
+            self.seen.store(written, Ordering::Relaxed);
+        }
+    }
+    for by_shutdown in [false, true] {
+        model(move || {
+            let world = World::new();
+            let (written, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+            let slot = Arc::new(Mutex::new(None));
+            let future = Look {
+                written: written.clone(),
+                seen: seen.clone(),
+                waker: slot.clone(),
+            };
+            let scheduler = StdArc::new(Queue(world.counts.clone()));
+            let (task, handle) =
+                divisi_task::spawn(future, scheduler, &world.registry, SpawnOptions::new())
+                    .unwrap();
+            assert_eq!(task.run(), Ran::Pending);
+            let waker = slot.lock().unwrap().take().unwrap();
+            waker.wake_by_ref();
+            let task = handle.task();
+            let waking = thread::spawn(move || {
+                written.store(1, Ordering::Relaxed);
+                waker.wake_by_ref();
+                // Still queued, so the claim comes after the wake-up.
+                task.state() == TaskState::Queued
+            });
+            if by_shutdown {
+                assert!(handle.task().shutdown(CancelReason::new("closing")));
+            } else {
+                let runnable = world.counts.queue.lock().unwrap().pop();
+                drop(runnable);
+            }
+            if waking.join().unwrap() {
+                assert_eq!(seen.load(Ordering::Relaxed), 1);
+            }
+            world.counts.run_all();
+            drop(handle);
+            assert!(world.registry.is_empty());
+        });
+    }
 }
