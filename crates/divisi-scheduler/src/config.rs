@@ -2,12 +2,14 @@
 
 use std::any::Any;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use divisi_task::{Registry, UnhandledPanic};
 
 use crate::park::Park;
+use crate::spare::Stall;
 
 /// Polls between two looks at the driver and the injector by a worker that always has something to run.
 /// 61 is Go's and tokio's number: prime, so that it does not resonate with loops of user code.
@@ -36,6 +38,27 @@ pub(crate) const MONITOR_PERIOD: Duration = Duration::from_millis(10);
 /// How long `block_on` waits for seat 0 to be handed over by a worker that is inside a poll before it does without.
 pub(crate) const SEAT_PATIENCE: Duration = Duration::from_millis(10);
 
+/// Spare workers: threads that work in the place of workers that are stuck in one poll.
+pub struct Spares {
+    /// The most spares at a time.
+    pub most: usize,
+    /// A worker that stays in one poll for this long, while work or events wait behind it, is stuck.
+    pub threshold: Duration,
+    /// Makes the driver of a spare's seat, when it is needed for the first time.
+    pub driver: Box<dyn Fn(usize) -> io::Result<Box<dyn Park>> + Send + Sync>,
+    /// Told of every stall that needed a spare.
+    pub report: Box<dyn Fn(Stall) + Send + Sync>,
+}
+
+impl fmt::Debug for Spares {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spares")
+            .field("most", &self.most)
+            .field("threshold", &self.threshold)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Runs on a thread that takes a seat, with the seat's number; what it returns is dropped when the thread leaves the seat.
 pub type EnterSeat = Arc<dyn Fn(usize) -> Box<dyn Any> + Send + Sync>;
 
@@ -55,6 +78,8 @@ pub struct Setup {
     pub enter: EnterSeat,
     /// Receives panics that no handle will see.
     pub unhandled_panic: Arc<dyn Fn(UnhandledPanic) + Send + Sync>,
+    /// Spare workers, if there shall be any.
+    pub spares: Option<Spares>,
     /// With a virtual clock: moves time to the next deadline, fires what is due and says whether there was any.
     pub jump: Option<Box<dyn Fn() -> bool + Send + Sync>>,
 }

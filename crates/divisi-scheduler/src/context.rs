@@ -11,6 +11,7 @@ use divisi_task::{Cause, Runnable};
 use crate::config::LONG_QUEUE;
 use crate::seat::{Core, Seat};
 use crate::shared::{Home, Phase, Shared};
+use crate::spare;
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Context>>> = const { RefCell::new(None) };
@@ -167,6 +168,8 @@ pub(crate) struct Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         let _ = CURRENT.try_with(|current| current.borrow_mut().take());
+        // Also if the last poll here was taken for stuck.
+        spare::recall(&self.context.shared, self.context.seat);
         let core = self.context.core.borrow_mut().take();
         if let Some(mut core) = core {
             if core.searching {

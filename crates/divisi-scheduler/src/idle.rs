@@ -40,19 +40,27 @@ const BITS: usize = u64::BITS as usize;
 #[derive(Debug)]
 pub(crate) struct Idle {
     parked: Box<[AtomicU64]>,
+    /// Seats that nobody holds: spares that are not needed. They neither sleep nor can be claimed.
+    absent: Box<[AtomicU64]>,
     searching: AtomicUsize,
     seats: usize,
 }
 
 impl Idle {
-    pub(crate) fn new(seats: usize) -> Idle {
-        Idle {
+    /// The first `present` of `seats` are held from the start.
+    pub(crate) fn new(seats: usize, present: usize) -> Idle {
+        let idle = Idle {
             parked: (0..seats.div_ceil(BITS))
+                .map(|_| AtomicU64::new(0))
+                .collect(),
+            absent: (0..seats.div_ceil(BITS))
                 .map(|_| AtomicU64::new(0))
                 .collect(),
             searching: AtomicUsize::new(0),
             seats,
-        }
+        };
+        (present..seats).for_each(|seat| idle.leave(seat));
+        idle
     }
 
     /// Announces that `seat` sleeps. The caller must look at every queue afterwards and before it sleeps.
@@ -104,6 +112,32 @@ impl Idle {
         self.searching.fetch_sub(1, Ordering::SeqCst) == 1
     }
 
+    /// A spare takes its seat.
+    pub(crate) fn arrive(&self, seat: usize) {
+        self.absent[seat / BITS].fetch_and(!(1 << (seat % BITS)), Ordering::SeqCst);
+    }
+
+    /// A spare leaves its seat.
+    pub(crate) fn leave(&self, seat: usize) {
+        self.absent[seat / BITS].fetch_or(1 << (seat % BITS), Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_absent(&self, seat: usize) -> bool {
+        self.absent[seat / BITS].load(Ordering::SeqCst) & (1 << (seat % BITS)) != 0
+    }
+
+    /// Whether nothing is run on this seat now, as far as it has announced.
+    pub(crate) fn is_resting(&self, seat: usize) -> bool {
+        self.is_parked(seat) || self.is_absent(seat)
+    }
+
+    /// How many seats are held.
+    pub(crate) fn present(&self) -> usize {
+        (0..self.seats)
+            .filter(|&seat| !self.is_absent(seat))
+            .count()
+    }
+
     pub(crate) fn is_parked(&self, seat: usize) -> bool {
         self.parked[seat / BITS].load(Ordering::SeqCst) & (1 << (seat % BITS)) != 0
     }
@@ -114,8 +148,8 @@ impl Idle {
             .any(|word| word.load(Ordering::Relaxed) != 0)
     }
 
-    pub(crate) fn all_parked(&self) -> bool {
-        (0..self.seats).all(|seat| self.is_parked(seat))
+    pub(crate) fn all_resting(&self) -> bool {
+        (0..self.seats).all(|seat| self.is_resting(seat))
     }
 }
 
@@ -125,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_claimed_worker_learns_it_and_counts_as_searching() {
-        let idle = Idle::new(70);
+        let idle = Idle::new(70, 70);
         idle.park(3);
         idle.park(69);
         assert_eq!(idle.wake_for_work(), Some(3));
@@ -138,9 +172,9 @@ mod tests {
 
     #[test]
     fn a_worker_that_wakes_by_itself_was_not_claimed() {
-        let idle = Idle::new(2);
+        let idle = Idle::new(2, 2);
         idle.park(1);
-        assert!(idle.any_parked() && !idle.all_parked());
+        assert!(idle.any_parked() && !idle.all_resting());
         assert!(!idle.unpark(1));
         assert!(!idle.any_parked());
         assert_eq!(idle.wake_for_work(), None);
@@ -251,7 +285,7 @@ mod loom_tests {
         builder.preemption_bound = Some(3);
         builder.check(move || {
             let model = Arc::new(Model {
-                idle: Idle::new(workers),
+                idle: Idle::new(workers, workers),
                 queue: AtomicUsize::new(0),
                 done: AtomicUsize::new(0),
                 drivers: (0..workers).map(|_| Driver::default()).collect(),

@@ -45,10 +45,13 @@ mod root;
 mod scheduler;
 mod seat;
 mod shared;
+mod spare;
 mod sync;
+mod threads;
 mod worker;
 
-pub use config::{EnterSeat, Setup};
+pub use config::{EnterSeat, Setup, Spares};
 pub use metrics::{SchedulerMetrics, WorkerMetrics};
 pub use park::Park;
 pub use scheduler::{BlockOnError, Scheduler, Stopped, is_worker_thread};
+pub use spare::{Stall, StallOutcome};

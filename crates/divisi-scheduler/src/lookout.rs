@@ -87,7 +87,7 @@ impl Look {
             polls: seat.counters.polls.get(),
             queued: seat.stealer.len(),
             slot: seat.slot.stamp(),
-            turns: seat.driver.turns(),
+            turns: seat.driver().turns(),
         }
     }
 }
@@ -95,7 +95,7 @@ impl Look {
 /// How long the worker, which has announced its sleep, may sleep: bounded if it is the lookout.
 pub(crate) fn sleep_limit(context: &Context) -> Option<Duration> {
     let shared = &*context.shared;
-    if shared.seats.len() == 1 || !shared.lookout.take(shared, context.seat) {
+    if shared.idle.present() == 1 || !shared.lookout.take(shared, context.seat) {
         return None;
     }
     let mut core = context.core.borrow_mut();
@@ -103,8 +103,8 @@ pub(crate) fn sleep_limit(context: &Context) -> Option<Duration> {
     let mut busy = false;
     let mut queued = false;
     for (index, seat) in shared.seats.iter().enumerate() {
-        let parked = index == context.seat || shared.idle.is_parked(index);
-        if parked {
+        let resting = index == context.seat || shared.idle.is_resting(index);
+        if resting {
             core.looks[index].fresh = false;
             continue;
         }
@@ -139,8 +139,9 @@ pub(crate) fn look(context: &Context) -> bool {
     let shared = &*context.shared;
     let mut found = false;
     context.seat().counters.looks.add(1);
+    shared.count_look();
     for (index, seat) in shared.seats.iter().enumerate() {
-        if index == context.seat || shared.idle.is_parked(index) {
+        if index == context.seat || shared.idle.is_resting(index) {
             continue;
         }
         let now = Look::at(seat);
@@ -171,7 +172,7 @@ pub(crate) fn look(context: &Context) -> bool {
         }
         if now.turns == before.turns {
             context.in_driver.set(true);
-            let handled = seat.driver.poll(EVENTS_PER_BUSY_LOOK);
+            let handled = seat.driver().poll(EVENTS_PER_BUSY_LOOK);
             context.in_driver.set(false);
             context.seat().counters.rescued_drivers.add(1);
             found |= handled > 0;

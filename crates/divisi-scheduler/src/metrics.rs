@@ -60,8 +60,14 @@ pub struct WorkerMetrics {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SchedulerMetrics {
-    /// One entry a seat.
+    /// One entry a worker.
     pub workers: Vec<WorkerMetrics>,
+    /// One entry a seat for a spare worker, used or not.
+    pub spares: Vec<WorkerMetrics>,
+    /// Spare workers that run now.
+    pub spares_running: usize,
+    /// Polls that were taken for stuck, so far.
+    pub stalls: u64,
     /// Tasks that wait in the shared injector at the moment of the call.
     pub injector_length: usize,
     /// Tasks that have not ended.

@@ -2,7 +2,7 @@
 //!
 //! The lookout covers that as long as there is one. There is none when all workers slept without limit and the first that woke
 //! got stuck at once. The monitor looks every 10 ms while anything runs and then wakes a sleeping worker, which takes the role.
-//! (A spare worker for the case that *every* worker is stuck belongs here too: the monitor is the one who sees it.)
+//! If nobody sleeps, it sends a spare (see `spare`).
 //!
 //! # It sleeps when all sleep
 //!
@@ -10,22 +10,33 @@
 //! fences, and loads `asleep`. One of the two comes first, so either the monitor sees the worker and stays awake,
 //! or the worker sees the monitor asleep and wakes it. Model: `loom_tests` below.
 
-use std::sync::OnceLock;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use divisi_task::TaskState;
 
 use crate::config::MONITOR_PERIOD;
 use crate::metrics::Counter;
 use crate::shared::{Phase, Shared};
+use crate::spare::{self, Stall, StallOutcome};
 use crate::sync::{AtomicUsize, Ordering, fence};
 
 /// Looks without any activity after which the monitor sleeps until it is stirred.
 const QUIET_LOOKS: u32 = 2;
+/// The monitor does not look more often than this, however low the stall threshold.
+const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
+/// At most one stall a second is reported; the next report counts the others.
+const REPORT_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Monitor {
     thread: OnceLock<Thread>,
     asleep: AtomicUsize,
     pub(crate) wakeups: Counter,
+    /// Polls that were taken for stuck.
+    pub(crate) stalls: Counter,
 }
 
 impl Default for Monitor {
@@ -34,6 +45,7 @@ impl Default for Monitor {
             thread: OnceLock::new(),
             asleep: AtomicUsize::new(0),
             wakeups: Counter::default(),
+            stalls: Counter::default(),
         }
     }
 }
@@ -59,10 +71,10 @@ impl Monitor {
     }
 
     /// Announces the sleep. Returns false, with the announcement taken back, if somebody is not parked.
-    fn fall_asleep(&self, all_parked: impl Fn() -> bool) -> bool {
+    fn fall_asleep(&self, all_resting: impl Fn() -> bool) -> bool {
         self.asleep.store(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        if all_parked() {
+        if all_resting() {
             return true;
         }
         self.asleep.store(0, Ordering::SeqCst);
@@ -74,40 +86,141 @@ impl Monitor {
     }
 }
 
+/// What the monitor knows of a worker that was not resting at the last look.
+#[derive(Clone, Copy)]
+struct Watched {
+    polls: u64,
+    /// When this number of polls was first seen.
+    since: Instant,
+    reported: bool,
+}
+
 /// The body of the monitor thread.
-pub(crate) fn run(shared: &Shared) {
+pub(crate) fn run(shared: &Arc<Shared>) {
     let monitor = &shared.monitor;
     let _ = monitor.thread.set(thread::current());
-    // Polls of each seat at the last look, for those that were not parked then.
-    let mut seen: Vec<Option<u64>> = vec![None; shared.seats.len()];
+    let threshold = shared.spares.as_ref().map(|spares| spares.threshold);
+    let period = threshold.map_or(MONITOR_PERIOD, |threshold| {
+        (threshold / 2).clamp(SHORTEST_PERIOD, MONITOR_PERIOD)
+    });
+    let mut watched: Vec<Option<Watched>> = vec![None; shared.seats.len()];
+    let mut reporter = Reporter::default();
     let mut polls_before = None;
     let mut quiet = 0;
     while shared.phase() == Phase::Running {
         monitor.wakeups.add(1);
         let polls = shared.total_polls();
-        if shared.idle.all_parked() && polls_before == Some(polls) {
+        if shared.idle.all_resting() && polls_before == Some(polls) {
             quiet += 1;
         } else {
             quiet = 0;
         }
         polls_before = Some(polls);
-        if quiet >= QUIET_LOOKS && monitor.fall_asleep(|| shared.idle.all_parked()) {
+        if quiet >= QUIET_LOOKS && monitor.fall_asleep(|| shared.idle.all_resting()) {
             while monitor.is_asleep() && shared.phase() == Phase::Running {
                 thread::park();
             }
             quiet = 0;
-            seen.fill(None);
+            watched.fill(None);
         }
-        thread::park_timeout(MONITOR_PERIOD);
-        let mut stuck = false;
-        for (index, seat) in shared.seats.iter().enumerate() {
-            let now = (!shared.idle.is_parked(index)).then(|| seat.counters.polls.get());
-            stuck |= now.is_some() && now == seen[index];
-            seen[index] = now;
+        let before = Instant::now();
+        thread::park_timeout(period);
+        let now = Instant::now();
+        // If this thread came late, the machine is short of cores, and the workers may have waited for one as well.
+        let late = (now - before).saturating_sub(period);
+        shared.count_look();
+        for index in 0..shared.seats.len() {
+            let stuck_for = watch(shared, index, &mut watched[index], now, late);
+            let Some(stuck_for) = stuck_for.filter(|time| *time >= period) else {
+                continue;
+            };
+            if shared.idle.any_parked() {
+                if !shared.lookout.is_on_duty(shared) {
+                    shared.wake_any();
+                }
+            } else if threshold.is_some_and(|threshold| stuck_for >= threshold)
+                && !shared.seats[index].replaced.load(Ordering::Relaxed)
+                && something_waits(shared, index)
+            {
+                let outcome = spare::send(shared, index);
+                let first = watched[index]
+                    .as_mut()
+                    .is_some_and(|watched| !std::mem::replace(&mut watched.reported, true));
+                if first {
+                    monitor.stalls.add(1);
+                    reporter.report(shared, index, stuck_for, outcome);
+                }
+            }
         }
-        if stuck && !shared.lookout.is_on_duty(shared) {
-            shared.wake_any();
+    }
+}
+
+/// How long the worker of a seat has been in the same poll.
+fn watch(
+    shared: &Shared,
+    index: usize,
+    watched: &mut Option<Watched>,
+    now: Instant,
+    late: Duration,
+) -> Option<Duration> {
+    if shared.idle.is_resting(index) {
+        *watched = None;
+        return None;
+    }
+    let polls = shared.seats[index].counters.polls.get();
+    match watched {
+        Some(watched) if watched.polls == polls => {
+            watched.since = (watched.since + late).min(now);
+            Some(now - watched.since)
         }
+        _ => {
+            *watched = Some(Watched {
+                polls,
+                since: now,
+                reported: false,
+            });
+            None
+        }
+    }
+}
+
+/// Whether a spare would find anything to do that the stuck worker keeps waiting.
+fn something_waits(shared: &Shared, stuck: usize) -> bool {
+    !shared.injector.is_empty()
+        || shared.seats.iter().any(|seat| seat.queue_length() > 0)
+        || shared.seats[stuck].driver().has_interest()
+}
+
+/// Keeps reports few.
+#[derive(Default)]
+struct Reporter {
+    last: Option<Instant>,
+    unreported: u64,
+}
+
+impl Reporter {
+    fn report(&mut self, shared: &Shared, seat: usize, lasted: Duration, outcome: StallOutcome) {
+        let Some(spares) = &shared.spares else { return };
+        if self.last.is_some_and(|last| last.elapsed() < REPORT_PAUSE) {
+            self.unreported += 1;
+            return;
+        }
+        self.last = Some(Instant::now());
+        let number = shared.seats[seat].polling.load(Ordering::Relaxed);
+        let task = shared
+            .registry
+            .list()
+            .into_iter()
+            .find(|task| task.id().as_u64() == number && task.state() == TaskState::Running);
+        let unreported = std::mem::take(&mut self.unreported);
+        let stall = Stall {
+            task,
+            lasted,
+            outcome,
+            unreported,
+        };
+        // A panic of the user's handler must not end the monitor; the panic hook has told of it.
+        let _ = catch_unwind(AssertUnwindSafe(|| (spares.report)(stall)));
     }
 }
 
@@ -121,7 +234,7 @@ mod loom_tests {
     #[test]
     fn loom_a_worker_that_wakes_is_seen_or_stirs_the_monitor() {
         loom::model(|| {
-            let idle = Arc::new(Idle::new(1));
+            let idle = Arc::new(Idle::new(1, 1));
             let monitor = Arc::new(Monitor::default());
             idle.park(0);
             let worker = loom::thread::spawn({
@@ -131,7 +244,7 @@ mod loom_tests {
                     monitor.stir();
                 }
             });
-            let slept = monitor.fall_asleep(|| idle.all_parked());
+            let slept = monitor.fall_asleep(|| idle.all_resting());
             worker.join().unwrap();
             assert!(
                 !slept || !monitor.is_asleep(),

@@ -24,6 +24,12 @@ pub trait Park: Send + Sync + 'static {
     /// is pending already, so that the caller must poll first.
     fn announce_sleep(&self) -> bool;
 
+    /// Whether anything is registered here that may become ready or due.
+    fn has_interest(&self) -> bool;
+
+    /// Nobody will sleep here any more: forgets what is registered and wakes all who wait for it, so that they register elsewhere.
+    fn evacuate(&self);
+
     /// How often this driver was polled so far, by any thread. A helper that sees the same number twice knows that nobody
     /// looked in between.
     fn turns(&self) -> u64;

@@ -19,6 +19,7 @@ use divisi_task::budget;
 use crate::context;
 use crate::seat::Core;
 use crate::shared::{Phase, Shared};
+use crate::spare;
 use crate::worker::Worker;
 
 struct RootWake {
@@ -40,7 +41,7 @@ impl Wake for RootWake {
         match self.seat {
             None => self.thread.unpark(),
             Some(seat) if context::seat_in(&self.shared) == Some(seat) => {}
-            Some(seat) => self.shared.seats[seat].driver.unpark(),
+            Some(seat) => self.shared.seats[seat].driver().unpark(),
         }
     }
 }
@@ -92,6 +93,7 @@ pub(crate) fn run_on_seat<F: Future>(
         if let Poll::Ready(output) = root.poll(|cx| future.as_mut().poll(cx)) {
             return Some(output);
         }
+        spare::recall(shared, seat);
         let stopping = || shared.phase() != Phase::Running;
         if stopping() {
             return None;

@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use divisi_task::{Cause, Closed, JoinHandle, Registry, SpawnOptions};
@@ -15,6 +14,7 @@ use crate::metrics::SchedulerMetrics;
 use crate::monitor;
 use crate::root;
 use crate::shared::{Home, Phase, Shared};
+use crate::threads::Threads;
 use crate::worker::Worker;
 
 /// A counted handle to a scheduler. Dropping handles stops nothing; see [`stop`](Scheduler::stop).
@@ -22,8 +22,6 @@ use crate::worker::Worker;
 pub struct Scheduler {
     shared: Arc<Shared>,
     home: Arc<Home>,
-    thread_name: Arc<dyn Fn(usize) -> String + Send + Sync>,
-    stack_size: Option<usize>,
 }
 
 /// Why [`Scheduler::block_on`] could not run a future to its end.
@@ -69,18 +67,12 @@ impl Scheduler {
             !setup.drivers.is_empty(),
             "a scheduler needs at least one worker"
         );
-        let (thread_name, stack_size) = (setup.thread_name.clone(), setup.stack_size);
         let shared = Arc::new(Shared::new(setup));
         let home = Arc::new(Home {
             shared: shared.clone(),
             shard: shared.seats.len(),
         });
-        Scheduler {
-            shared,
-            home,
-            thread_name,
-            stack_size,
-        }
+        Scheduler { shared, home }
     }
 
     /// Starts the background threads.
@@ -92,53 +84,21 @@ impl Scheduler {
         if !self.shared.background {
             return Ok(());
         }
-        let started = (0..self.shared.seats.len())
-            .try_for_each(|seat| self.start_worker(seat))
-            .and_then(|()| {
-                if self.shared.seats.len() > 1 {
-                    self.start_monitor()
-                } else {
-                    Ok(())
-                }
-            });
+        let shared = &self.shared;
+        let workers = (0..shared.workers).try_for_each(|seat| {
+            Threads::start(shared, seat, move |shared| run_in_background(shared, seat))
+        });
+        let started = workers.and_then(|()| {
+            if shared.seats.len() == 1 {
+                // Nobody could help, so there is nothing to watch.
+                return Ok(());
+            }
+            Threads::start(shared, shared.seats.len(), monitor::run)
+        });
         if started.is_err() {
             self.stop(Instant::now() + Duration::from_secs(1));
         }
         started
-    }
-
-    fn thread(&self, name: String) -> thread::Builder {
-        let builder = thread::Builder::new().name(name);
-        match self.stack_size {
-            Some(bytes) => builder.stack_size(bytes),
-            None => builder,
-        }
-    }
-
-    fn start_worker(&self, seat: usize) -> io::Result<()> {
-        self.start_thread(seat, move |shared| run_in_background(shared, seat))
-    }
-
-    /// `number` names the thread and is what `wait_for_threads` knows it by: a seat, or the number after the last for the monitor.
-    fn start_thread(
-        &self,
-        number: usize,
-        body: impl FnOnce(&Arc<Shared>) + Send + 'static,
-    ) -> io::Result<()> {
-        let shared = self.shared.clone();
-        shared.thread_starts(number);
-        let started = self.thread((self.thread_name)(number)).spawn(move || {
-            let _ended = OnDrop(|| shared.thread_ends(number));
-            body(&shared);
-        });
-        if started.is_err() {
-            self.shared.thread_ends(number);
-        }
-        started.map(drop)
-    }
-
-    fn start_monitor(&self) -> io::Result<()> {
-        self.start_thread(self.workers(), |shared| monitor::run(shared))
     }
 
     /// Spawns a task. From a worker it goes to that worker's queue, from elsewhere to the injector.
@@ -263,7 +223,7 @@ impl Scheduler {
 
     /// The number of workers.
     pub fn workers(&self) -> usize {
-        self.shared.seats.len()
+        self.shared.workers
     }
 
     /// Whether tasks wait to be run on the current moment's snapshot of all queues.
@@ -280,12 +240,20 @@ impl Scheduler {
     /// Counters and queue lengths as they are now.
     pub fn metrics(&self) -> SchedulerMetrics {
         SchedulerMetrics {
-            workers: self
-                .shared
-                .seats
+            workers: self.shared.seats[..self.shared.workers]
                 .iter()
                 .map(|seat| seat.metrics())
                 .collect(),
+            spares: self.shared.seats[self.shared.workers..]
+                .iter()
+                .map(|seat| seat.metrics())
+                .collect(),
+            spares_running: self
+                .shared
+                .idle
+                .present()
+                .saturating_sub(self.shared.workers),
+            stalls: self.shared.monitor.stalls.get(),
             injector_length: self.shared.injector.len(),
             live_tasks: self.shared.registry.len(),
             monitor_wakeups: self.shared.monitor.wakeups.get(),
@@ -329,7 +297,9 @@ impl Scheduler {
         self.close();
         self.shared.advance_to(Phase::Stopping);
         self.shared.wake_everybody();
-        let stuck_seats = self.shared.wait_for_threads(deadline);
+        let mut stuck_seats = Threads::wait(&self.shared, deadline);
+        // The monitor is on its way out; it runs nothing of the user's that could hold it.
+        stuck_seats.retain(|&number| number < self.shared.seats.len());
         self.shared.advance_to(Phase::Stopped);
         self.shared.drop_injected();
         self.shared.seats.iter().for_each(|seat| seat.drop_queued());
@@ -361,13 +331,5 @@ fn run_in_background(shared: &Arc<Shared>, seat: usize) {
                 worker.sleep(leave);
             }
         }
-    }
-}
-
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
     }
 }

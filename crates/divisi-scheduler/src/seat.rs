@@ -1,7 +1,9 @@
 //! A seat: the parts of a worker that others may touch, and the box in which its core changes hands.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
@@ -21,6 +23,8 @@ pub(crate) struct Core {
     pub(crate) ticks: u32,
     pub(crate) next_maintenance: u32,
     pub(crate) last_maintenance: Instant,
+    /// The scheduler's count of looks at the last maintenance.
+    pub(crate) looks_seen: u32,
     /// Polls in a row that came from the run slot.
     pub(crate) slot_streak: u32,
     /// Whether this worker counts as searching: another thread claimed it and it has not found anything yet.
@@ -40,7 +44,12 @@ pub(crate) struct Seat {
     /// Written by the owner at every wake-up and by thieves rarely: a line of its own.
     pub(crate) slot: CachePadded<RunSlot>,
     pub(crate) counters: CachePadded<Counters>,
-    pub(crate) driver: Box<dyn Park>,
+    /// The driver; a spare gets its own when it is first needed.
+    driver: OnceLock<Box<dyn Park>>,
+    /// The id of the task that is polled now, as a number; what was polled last if none is.
+    pub(crate) polling: CachePadded<AtomicU64>,
+    /// The monitor has sent a spare to work in this seat's place while it is stuck.
+    pub(crate) replaced: AtomicBool,
     chair: Mutex<Chair>,
     chair_changed: Condvar,
     /// Somebody waits for this seat; its holder leaves at the next opportunity.
@@ -54,7 +63,7 @@ struct Chair {
 }
 
 impl Seat {
-    pub(crate) fn new(index: usize, seats: usize, driver: Box<dyn Park>) -> Seat {
+    pub(crate) fn new(index: usize, seats: usize, driver: Option<Box<dyn Park>>) -> Seat {
         let queue = Deque::new_fifo();
         let stealer = queue.stealer();
         let core = Core {
@@ -62,6 +71,7 @@ impl Seat {
             ticks: 0,
             next_maintenance: TICKS_PER_MAINTENANCE,
             last_maintenance: Instant::now(),
+            looks_seen: 0,
             slot_streak: 0,
             searching: false,
             announced: false,
@@ -75,7 +85,9 @@ impl Seat {
             stealer,
             slot: CachePadded::new(RunSlot::new()),
             counters: CachePadded::new(Counters::default()),
-            driver,
+            driver: driver.map_or_else(OnceLock::new, OnceLock::from),
+            polling: CachePadded::new(AtomicU64::new(0)),
+            replaced: AtomicBool::new(false),
             chair: Mutex::new(Chair {
                 core: Some(Box::new(core)),
                 waiting: 0,
@@ -83,6 +95,28 @@ impl Seat {
             chair_changed: Condvar::new(),
             wanted: AtomicBool::new(false),
         }
+    }
+
+    /// What the seat sleeps in.
+    pub(crate) fn driver(&self) -> &dyn Park {
+        self.driver
+            .get()
+            .expect("a seat has a driver before anybody takes it")
+            .as_ref()
+    }
+
+    /// The driver, unless this is a spare that was never needed.
+    pub(crate) fn existing_driver(&self) -> Option<&dyn Park> {
+        self.driver.get().map(Box::as_ref)
+    }
+
+    /// Gives a spare its driver.
+    pub(crate) fn equip(&self, make: impl FnOnce() -> io::Result<Box<dyn Park>>) -> io::Result<()> {
+        if self.driver.get().is_none() {
+            // Only the monitor equips seats, so nobody can have been faster.
+            let _ = self.driver.set(make()?);
+        }
+        Ok(())
     }
 
     /// Whether the holder should give the seat up for somebody who waits.
@@ -98,7 +132,7 @@ impl Seat {
         }
         chair.waiting += 1;
         self.wanted.store(true, Ordering::Release);
-        self.driver.unpark();
+        self.driver().unpark();
         let core = loop {
             if let Some(core) = chair.core.take() {
                 break Some(core);

@@ -9,20 +9,22 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering, fence};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering, fence};
 
 use crossbeam_deque::{Injector, Steal};
+use crossbeam_utils::CachePadded;
 use divisi_task::{Cause, Registry, Runnable, Schedule, TaskId, UnhandledPanic};
-use parking_lot::{Condvar, Mutex};
 
 use crate::census::Census;
-use crate::config::{EnterSeat, LONG_QUEUE, Setup};
+use crate::config::{EnterSeat, LONG_QUEUE, Setup, Spares};
 use crate::context;
 use crate::emptying::Emptying;
 use crate::idle::Idle;
 use crate::lookout::Lookout;
 use crate::monitor::Monitor;
 use crate::seat::Seat;
+use crate::spare::Muster;
+use crate::threads::Threads;
 
 /// How far a scheduler is from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +39,14 @@ pub(crate) enum Phase {
 
 pub(crate) struct Shared {
     pub(crate) seats: Box<[Seat]>,
+    /// Seats that are held all the time; the rest are spares.
+    pub(crate) workers: usize,
+    pub(crate) spares: Option<Spares>,
+    pub(crate) muster: Muster,
+    pub(crate) threads: Threads,
     pub(crate) injector: Injector<Runnable>,
+    /// Counts the looks of the lookout and the monitor: a coarse clock for workers that never sleep.
+    pub(crate) looks: CachePadded<AtomicU32>,
     pub(crate) idle: Idle,
     pub(crate) lookout: Lookout,
     pub(crate) monitor: Monitor,
@@ -48,22 +57,24 @@ pub(crate) struct Shared {
     pub(crate) enter: EnterSeat,
     unhandled_panic: Arc<dyn Fn(UnhandledPanic) + Send + Sync>,
     phase: AtomicU8,
-    /// Background threads that have not ended.
-    alive: Mutex<Vec<usize>>,
-    ended: Condvar,
 }
 
 impl Shared {
     pub(crate) fn new(setup: Setup) -> Shared {
-        let count = setup.drivers.len();
+        let workers = setup.drivers.len();
+        let count = workers + setup.spares.as_ref().map_or(0, |spares| spares.most);
         let seats: Box<[Seat]> = setup
             .drivers
             .into_iter()
             .enumerate()
-            .map(|(index, driver)| Seat::new(index, count, driver))
+            .map(|(index, driver)| Seat::new(index, count, Some(driver)))
+            .chain((workers..count).map(|index| Seat::new(index, count, None)))
             .collect();
         Shared {
-            idle: Idle::new(count),
+            idle: Idle::new(count, workers),
+            workers,
+            spares: setup.spares,
+            looks: CachePadded::new(AtomicU32::new(0)),
             lookout: Lookout::default(),
             monitor: Monitor::default(),
             census: Census::new(setup.jump),
@@ -74,8 +85,8 @@ impl Shared {
             unhandled_panic: setup.unhandled_panic,
             injector: Injector::new(),
             phase: AtomicU8::new(Phase::Running as u8),
-            alive: Mutex::new(Vec::new()),
-            ended: Condvar::new(),
+            muster: Muster::default(),
+            threads: Threads::new(setup.thread_name, setup.stack_size),
             seats,
         }
     }
@@ -117,21 +128,23 @@ impl Shared {
     /// Wakes a sleeping worker for work that was just made visible, unless one searches already.
     pub(crate) fn wake_for_work(&self) {
         if let Some(seat) = self.idle.wake_for_work() {
-            self.seats[seat].driver.unpark();
+            self.seats[seat].driver().unpark();
         }
     }
 
     /// Wakes one sleeping worker, whoever it is.
     pub(crate) fn wake_any(&self) {
         if let Some(seat) = self.idle.claim() {
-            self.seats[seat].driver.unpark();
+            self.seats[seat].driver().unpark();
         }
     }
 
     /// Makes every worker, and everybody who waits for a seat, look at the phase.
     pub(crate) fn wake_everybody(&self) {
         for seat in &self.seats {
-            seat.driver.unpark();
+            if let Some(driver) = seat.existing_driver() {
+                driver.unpark();
+            }
             seat.wake_waiting();
         }
         self.monitor.wake();
@@ -149,9 +162,14 @@ impl Shared {
 
     /// The census of an idle scheduler: every seat parked, every queue empty.
     pub(crate) fn nothing_runs(&self) -> bool {
-        self.idle.all_parked()
+        self.idle.all_resting()
             && self.injector.is_empty()
             && self.seats.iter().all(|seat| seat.queue_length() == 0)
+    }
+
+    /// A look was taken: workers that never sleep do their maintenance.
+    pub(crate) fn count_look(&self) {
+        self.looks.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Polls of tasks by all workers so far.
@@ -160,35 +178,6 @@ impl Shared {
             .iter()
             .map(|seat| seat.counters.polls.get())
             .fold(0, u64::wrapping_add)
-    }
-
-    pub(crate) fn thread_starts(&self, seat: usize) {
-        self.alive.lock().push(seat);
-    }
-
-    pub(crate) fn thread_ends(&self, seat: usize) {
-        let mut alive = self.alive.lock();
-        if let Some(place) = alive.iter().position(|&other| other == seat) {
-            alive.swap_remove(place);
-        }
-        drop(alive);
-        self.ended.notify_all();
-    }
-
-    /// Waits until all background threads but the calling one have ended. Returns the seats of those that have not by `deadline`.
-    pub(crate) fn wait_for_threads(&self, deadline: std::time::Instant) -> Vec<usize> {
-        let own = context::seat_in(self);
-        let mut alive = self.alive.lock();
-        while alive.iter().any(|&seat| Some(seat) != own) {
-            if self.ended.wait_until(&mut alive, deadline).timed_out() {
-                break;
-            }
-        }
-        alive
-            .iter()
-            .copied()
-            .filter(|&seat| Some(seat) != own)
-            .collect()
     }
 }
 

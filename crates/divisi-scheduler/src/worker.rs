@@ -2,13 +2,14 @@
 //!
 //! [`Worker::step`] runs one task. It looks, in this order, into the run slot (at most [`SLOT_STREAK`] times in a row), the run
 //! queue, the injector and the queues of others. Every [`TICKS_PER_MAINTENANCE`] polls, or as many as fit into
-//! [`MAINTENANCE_PERIOD`], it handles ready events and takes a batch from the injector first. The run queue is first in, first out, and both events
+//! [`MAINTENANCE_PERIOD`] (and whenever the lookout or the monitor looked), it handles ready events and takes a batch from the injector first. The run queue is first in, first out, and both events
 //! and injected tasks join it at the end; so a task that became ready is run after at most one pass of the queue plus one maintenance interval,
 //! whatever the others do.
 //!
 //! [`Worker::sleep`] is the worker's half of the parking protocol in `idle`.
 
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crossbeam_deque::Steal;
@@ -22,6 +23,7 @@ use crate::context::Context;
 use crate::lookout;
 use crate::seat::{Core, Seat};
 use crate::shared::Shared;
+use crate::spare;
 
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -54,7 +56,9 @@ impl Worker {
     /// Runs one task. Returns false if there is none to run.
     pub(crate) fn step(&self) -> bool {
         let (due, task) = self.core(|core| {
-            if core.ticks >= core.next_maintenance {
+            let looks = self.shared().looks.load(Ordering::Relaxed);
+            if core.ticks >= core.next_maintenance || core.looks_seen != looks {
+                core.looks_seen = looks;
                 return (true, None);
             }
             core.ticks += 1;
@@ -98,8 +102,11 @@ impl Worker {
             // As the last searcher it owes the wake-ups that others left out because it searched.
             self.shared().wake_for_work();
         }
-        self.seat().counters.polls.add(1);
+        let seat = self.seat();
+        seat.counters.polls.add(1);
+        seat.polling.store(task.id().as_u64(), Ordering::Relaxed);
         task.run();
+        spare::recall(self.shared(), self.context.seat);
     }
 
     /// Handles ready events and takes a share of the injector although there are tasks to run.
@@ -139,7 +146,7 @@ impl Worker {
     /// Handles what is ready in this seat's driver, without waiting. Returns whether anything was.
     pub(crate) fn poll_driver(&self) -> bool {
         self.context.in_driver.set(true);
-        let handled = self.seat().driver.poll(EVENTS_PER_BUSY_LOOK);
+        let handled = self.seat().driver().poll(EVENTS_PER_BUSY_LOOK);
         self.context.in_driver.set(false);
         handled > 0
     }
@@ -173,7 +180,7 @@ impl Worker {
 
     fn take_from_long_queues(&self) -> Option<Runnable> {
         let seats = &self.shared().seats;
-        if seats.len() == 1 {
+        if self.shared().idle.present() == 1 {
             return None;
         }
         let first = self.core(|core| {
@@ -210,9 +217,9 @@ impl Worker {
             }
             self.core(|core| core.announced = true);
             shared.idle.park(index);
-            if self.seat().driver.announce_sleep() {
+            if self.seat().driver().announce_sleep() {
                 if shared.work_visible(index) {
-                    self.seat().driver.unpark();
+                    self.seat().driver().unpark();
                 }
                 break;
             }
@@ -225,6 +232,19 @@ impl Worker {
         ran
     }
 
+    /// Hands everything of this seat to the other workers: what is registered with its driver and what is queued.
+    pub(crate) fn hand_over(&self) {
+        self.context.in_driver.set(true);
+        self.seat().driver().evacuate();
+        self.context.in_driver.set(false);
+        if let Some(task) = self.seat().slot.take() {
+            self.shared().inject(task);
+        }
+        while let Some(task) = self.core(|core| core.queue.pop()) {
+            self.shared().inject(task);
+        }
+    }
+
     /// Sleeps until there may be something to do. `stay_awake` is asked after the sleep was announced, so whoever makes it true and
     /// then unparks this seat's driver is not missed.
     pub(crate) fn sleep(&self, stay_awake: impl Fn() -> bool) {
@@ -234,6 +254,8 @@ impl Worker {
             seat.counters.futile_wakeups.add(1);
             shared.idle.end_search();
         }
+        // Back from a poll that was taken for stuck, or from a seat that nobody held for a while.
+        spare::recall(shared, index);
         shared.idle.park(index);
         let mut limit = None;
         let handled = if shared.work_visible(index) || stay_awake() {
@@ -244,7 +266,7 @@ impl Worker {
             limit = lookout::sleep_limit(&self.context);
             seat.counters.parks.add(1);
             self.context.in_driver.set(true);
-            let handled = seat.driver.park(limit);
+            let handled = seat.driver().park(limit);
             self.context.in_driver.set(false);
             handled
         };

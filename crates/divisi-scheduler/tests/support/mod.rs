@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use divisi_scheduler::{Park, Scheduler, Setup};
+use divisi_scheduler::{Park, Scheduler, Setup, Spares, Stall};
 use divisi_task::{JoinHandle, Registry, SpawnOptions, UnhandledPanic};
 
 /// Far more than any of these tests needs on a machine that does other things; only a hang reaches it.
@@ -95,6 +95,14 @@ impl Park for TestDriver {
         true
     }
 
+    fn has_interest(&self) -> bool {
+        true
+    }
+
+    fn evacuate(&self) {
+        self.poll(usize::MAX);
+    }
+
     fn turns(&self) -> u64 {
         self.turns.load(Ordering::Relaxed)
     }
@@ -105,6 +113,7 @@ pub struct Fixture {
     pub scheduler: Scheduler,
     pub drivers: Vec<Arc<TestDriver>>,
     pub panics: Arc<Mutex<Vec<UnhandledPanic>>>,
+    pub stalls: Arc<Mutex<Vec<Stall>>>,
 }
 
 pub type Jump = Box<dyn Fn() -> bool + Send + Sync>;
@@ -113,7 +122,17 @@ pub fn scheduler(workers: usize) -> Fixture {
     build(workers, true, None)
 }
 
+/// With as many spares as workers, and a threshold that a test need not wait long for.
+pub fn with_spares(workers: usize) -> Fixture {
+    build_with(workers, true, None, workers)
+}
+
 pub fn build(workers: usize, background: bool, jump: Option<Jump>) -> Fixture {
+    build_with(workers, background, jump, 0)
+}
+
+fn build_with(workers: usize, background: bool, jump: Option<Jump>, most: usize) -> Fixture {
+    let stalls: Arc<Mutex<Vec<Stall>>> = Arc::default();
     let drivers: Vec<Arc<TestDriver>> = (0..workers).map(|_| Arc::default()).collect();
     let panics: Arc<Mutex<Vec<UnhandledPanic>>> = Arc::default();
     let scheduler = Scheduler::new(Setup {
@@ -130,6 +149,15 @@ pub fn build(workers: usize, background: bool, jump: Option<Jump>) -> Fixture {
             let panics = panics.clone();
             Arc::new(move |panic| panics.lock().unwrap().push(panic))
         },
+        spares: (most > 0).then(|| Spares {
+            most,
+            threshold: Duration::from_millis(10),
+            driver: Box::new(|_| Ok(Box::new(Shared(Arc::default())))),
+            report: {
+                let stalls = stalls.clone();
+                Box::new(move |stall| stalls.lock().unwrap().push(stall))
+            },
+        }),
         jump,
     });
     scheduler.start().unwrap();
@@ -137,6 +165,7 @@ pub fn build(workers: usize, background: bool, jump: Option<Jump>) -> Fixture {
         scheduler,
         drivers,
         panics,
+        stalls,
     }
 }
 
@@ -174,6 +203,14 @@ impl Park for Shared {
 
     fn announce_sleep(&self) -> bool {
         true
+    }
+
+    fn has_interest(&self) -> bool {
+        self.0.has_interest()
+    }
+
+    fn evacuate(&self) {
+        self.0.evacuate();
     }
 
     fn turns(&self) -> u64 {
