@@ -1,6 +1,6 @@
 //! [hyper] 1.x on divisi: its I/O traits on our streams, its executor and its timer.
 //!
-//! With the feature `hyper`, [`TcpStream`] and [`UnixStream`] are [`hyper::rt::Read`](Read) and [`hyper::rt::Write`](Write): a connection goes to hyper as it is,
+//! With the feature `hyper`, [`TcpStream`] and [`UnixStream`] are [`hyper::rt::Read`] and [`hyper::rt::Write`]: a connection goes to hyper as it is,
 //! without an adapter. [`DivisiExecutor`] spawns what hyper wants in the background (HTTP/2 streams) and [`DivisiTimer`] serves its time limits; both
 //! belong to the runtime they are used in. What is built on these traits (axum by way of hyper-util's services, tonic) runs too; nothing needs a
 //! tokio runtime.

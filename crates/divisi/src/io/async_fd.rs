@@ -21,7 +21,7 @@ use super::wait::Waits;
 /// descriptor but no `Read` on its reference, such as a child's standard output, becomes a `File` by way of [`OwnedFd`](std::os::fd::OwnedFd).
 ///
 /// Regular files and directories are always ready, and the system refuses to watch them: reading them through this type blocks the
-/// thread. Use [`spawn_blocking`](crate::spawn_blocking) or [`fs`](crate::fs) for them.
+/// thread. Use [`spawn_blocking`](crate::spawn_blocking) for them.
 ///
 /// Any number of tasks may wait through `&self` methods at a time. Of those that wait through the traits, only the last for each direction is woken.
 ///
@@ -29,13 +29,13 @@ use super::wait::Waits;
 /// use divisi::io::{Async, AsyncReadExt, AsyncWriteExt};
 ///
 /// # divisi::run(async {
-/// let (reader, writer) = std::io::pipe()?;
-/// let (mut reader, mut writer) = (Async::new(reader)?, Async::new(writer)?);
+/// let (near, far) = std::os::unix::net::UnixStream::pair()?;
+/// let (mut near, mut far) = (Async::new(near)?, Async::new(far)?);
 ///
-/// writer.write_all(b"hello").await?;
-/// drop(writer);
+/// far.write_all(b"hello").await?;
+/// drop(far);
 /// let mut text = String::new();
-/// reader.read_to_string(&mut text).await?;
+/// near.read_to_string(&mut text).await?;
 /// assert_eq!(text, "hello");
 /// # Ok::<(), std::io::Error>(())
 /// # }).unwrap();
