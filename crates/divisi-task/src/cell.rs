@@ -225,6 +225,8 @@ unsafe fn dealloc<F: Future, S>(task: NonNull<Header>) {
         let cell = task.cast::<Cell<F, S>>();
         let scheduler = Arc::from_raw(task.as_ref().scheduler.cast::<S>());
         let trailer = &cell.as_ref().prefix.trailer;
+        #[cfg(divisi_loom)]
+        trailer.alive.with_mut(|_| ());
         match trailer.content.with(|content| *content) {
             Content::Nothing => drop(Box::from_raw(cell.as_ptr())),
             // The memory of a pinned future must not be used again before it is dropped.

@@ -41,6 +41,9 @@ pub(crate) struct Trailer {
     pub(crate) owner: u32,
     /// What the stage holds. Touched only by who may touch the stage.
     pub(crate) content: UnsafeCell<Content>,
+    /// Shows loom every access to the task and its end, so that it finds those that are not ordered.
+    #[cfg(divisi_loom)]
+    pub(crate) alive: UnsafeCell<()>,
     #[cfg(divisi_loom)]
     pub(crate) _leak_check: loom::alloc::Track<()>,
 }

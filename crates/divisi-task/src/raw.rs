@@ -7,6 +7,9 @@ use crate::header::{Header, Prefix, Trailer};
 /// # Safety
 /// The task stays alive while the result is used.
 pub(crate) unsafe fn header(task: &NonNull<Header>) -> &Header {
+    #[cfg(divisi_loom)]
+    // SAFETY: alive, says the caller.
+    unsafe { trailer(task) }.alive.with(|_| ());
     // SAFETY: alive, says the caller; a header is only ever used by shared reference.
     unsafe { task.as_ref() }
 }

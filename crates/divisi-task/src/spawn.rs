@@ -187,6 +187,8 @@ where
         owner,
         content: UnsafeCell::new(Content::Future),
         #[cfg(divisi_loom)]
+        alive: UnsafeCell::new(()),
+        #[cfg(divisi_loom)]
         _leak_check: loom::alloc::Track::new(()),
     };
     let task = Cell::<F, S>::allocate(header, trailer, future);

@@ -7,11 +7,15 @@
 //! Bounds: two threads, one shard with chunks of 2, 4, ... slots, at most [`PREEMPTIONS`] forced switches.
 #![cfg(divisi_loom)]
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc as StdArc;
+use std::task::{Context, Poll};
 
 use divisi_task::{
     Cause, Closed, JoinHandle, Registry, Runnable, Schedule, SpawnOptions, TaskId, UnhandledPanic,
 };
+use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 
@@ -60,9 +64,13 @@ fn come_and_go(registry: &Registry) -> TaskId {
 fn registry_insert_and_remove() {
     model(|| {
         let registry = Arc::new(Registry::new(1));
-        // Three slots on the free list, two of which come and go below.
-        let before: Vec<_> = (0..3).map(|_| spawn(&registry).unwrap()).collect();
-        drop(before);
+        // Four slots on the free list: as many as are in use at once below.
+        let fill = || {
+            (0..4)
+                .map(|_| spawn(&registry).unwrap())
+                .collect::<Vec<_>>()
+        };
+        drop(fill());
         let other = thread::spawn({
             let registry = registry.clone();
             move || {
@@ -85,6 +93,12 @@ fn registry_insert_and_remove() {
         ids.dedup();
         assert_eq!(ids.len(), 4);
         assert!(registry.is_empty() && registry.list().is_empty());
+        // No slot got lost on the way: these need no fifth.
+        for (task, _) in fill() {
+            let id = task.id().to_string();
+            let (slot, _generation) = id.split_once('.').unwrap();
+            assert!(slot.parse::<usize>().unwrap() < 4, "{id}");
+        }
     });
 }
 
@@ -140,7 +154,9 @@ fn registry_close_against_insert() {
             move || spawn(&registry)
         });
         registry.close();
-        let listed = registry.list();
+        // Not `list`, which looks at the population before.
+        let mut listed = Vec::new();
+        registry.for_each(|task| listed.push(task));
         let spawned = other.join().unwrap();
         match &spawned {
             Ok((task, _)) => assert_eq!(
@@ -170,5 +186,59 @@ fn registry_drop_against_remove() {
         drop(registry);
         other.join().unwrap();
         assert!(handle.is_finished());
+    });
+}
+
+/// A lookup pins a task that is not the one it looks for, while that is freed.
+#[test]
+fn registry_get_against_remove() {
+    model(|| {
+        let registry = Arc::new(Registry::new(1));
+        let gone = come_and_go(&registry);
+        let (task, handle) = spawn(&registry).unwrap();
+        drop(handle);
+        let other = thread::spawn(move || {
+            task.run();
+        });
+        assert!(registry.get(gone).is_none());
+        other.join().unwrap();
+        assert!(registry.is_empty());
+    });
+}
+
+/// Writes without synchronisation.
+struct Writes(Arc<UnsafeCell<usize>>);
+
+// SAFETY: the cell is read only once the task has ended. That is what loom checks here.
+unsafe impl Send for Writes {}
+
+impl Future for Writes {
+    type Output = ();
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        // SAFETY: as above.
+        self.0.with_mut(|written| unsafe { *written = 1 });
+        Poll::Ready(())
+    }
+}
+
+/// Whoever finds the registry empty sees what the tasks did.
+#[test]
+fn registry_found_empty_orders_what_tasks_did() {
+    model(|| {
+        let registry = Arc::new(Registry::new(1));
+        let written = Arc::new(UnsafeCell::new(0));
+        let future = Writes(written.clone());
+        let options = SpawnOptions::new();
+        let (task, handle) =
+            divisi_task::spawn(future, StdArc::new(Nowhere), &registry, options).unwrap();
+        drop(handle);
+        let other = thread::spawn(move || {
+            task.run();
+        });
+        if registry.is_empty() {
+            // SAFETY: the task has ended.
+            assert_eq!(written.with(|written| unsafe { *written }), 1);
+        }
+        other.join().unwrap();
     });
 }

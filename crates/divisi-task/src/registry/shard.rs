@@ -101,6 +101,9 @@ pub(crate) struct Shard {
     /// The slots, in chunks of [`chunk_len`] that are made when they are needed and stay as long as the
     /// shard. Null, or a leaked boxed slice.
     chunks: [AtomicPtr<Slot>; CHUNKS],
+    /// Shows loom every use of the shard and its end, so that it finds those that are not ordered.
+    #[cfg(divisi_loom)]
+    alive: crate::sync::UnsafeCell<()>,
     #[cfg(divisi_loom)]
     _leak_check: loom::alloc::Track<()>,
 }
@@ -126,22 +129,23 @@ impl Slot {
     /// Takes a reference to the task that is here, if `wanted`.
     fn pin(&self, wanted: impl Fn(&Header) -> bool) -> Option<Reference> {
         let mut spin = Spin::default();
-        let mut word = self.word.load(Ordering::Acquire);
+        let mut word = self.word.load(Ordering::Relaxed);
         loop {
             if word.is_null() {
                 return None;
             }
             if word.addr() & PINNED != 0 {
                 spin.turn();
-                word = self.word.load(Ordering::Acquire);
+                word = self.word.load(Ordering::Relaxed);
                 continue;
             }
+            // Acquire: the task as its spawner published it.
             let pinned = word.map_addr(|address| address | PINNED);
             match self.word.compare_exchange_weak(
                 word,
                 pinned,
                 Ordering::Acquire,
-                Ordering::Acquire,
+                Ordering::Relaxed,
             ) {
                 Ok(_) => break,
                 Err(actual) => word = actual,
@@ -166,6 +170,8 @@ impl Shard {
             number,
             chunks: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
             #[cfg(divisi_loom)]
+            alive: crate::sync::UnsafeCell::new(()),
+            #[cfg(divisi_loom)]
             _leak_check: loom::alloc::Track::new(()),
         });
         // SAFETY: a box is never null.
@@ -173,14 +179,16 @@ impl Shard {
     }
 
     pub(crate) fn close(&self) {
-        self.population.fetch_or(CLOSED, Ordering::AcqRel);
+        // Acquire: what spawners that came first have put into their slots, for the listing that follows.
+        self.population.fetch_or(CLOSED, Ordering::Acquire);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.population.load(Ordering::Acquire) & CLOSED != 0
+        self.population.load(Ordering::Relaxed) & CLOSED != 0
     }
 
     pub(crate) fn len(&self) -> usize {
+        // Acquire: whoever finds the shard empty sees all that its tasks did.
         (self.population.load(Ordering::Acquire) / TASK) as usize
     }
 
@@ -209,16 +217,17 @@ impl Shard {
         // Relaxed: the read-modify-write that follows releases it to the closer; to others it is a pin
         // without meaning.
         slot.word.store(pinned, Ordering::Relaxed);
-        let before = self.population.fetch_add(TASK, Ordering::AcqRel);
+        let before = self.population.fetch_add(TASK, Ordering::Release);
         if before & CLOSED == 0 {
             // Release: the task is complete for whoever acquires its address.
             slot.word.store(task.as_ptr(), Ordering::Release);
             return true;
         }
-        slot.word.store(ptr::null_mut(), Ordering::Release);
+        // Relaxed, both: nobody has looked at the task. `HELD` is set, for the spawner borrows the registry:
+        // the shard is not to be freed here.
+        slot.word.store(ptr::null_mut(), Ordering::Relaxed);
         self.recycle(slot, id);
-        // `HELD` is set, for the spawner borrows the registry: the shard is not to be freed here.
-        self.population.fetch_sub(TASK, Ordering::Release);
+        self.population.fetch_sub(TASK, Ordering::Relaxed);
         false
     }
 
@@ -322,7 +331,8 @@ impl Shard {
 
     fn pop(&self) -> Option<(&Slot, u32)> {
         // Acquire, on either way to a head: what the push of that slot released (pops in between continue its
-        // release sequence).
+        // release sequence). The exchange adds nothing to that: thanks to the tag, an equal head is the very
+        // one that was read.
         let mut head = self.free.load(Ordering::Acquire);
         loop {
             let index = ((head & NUMBER_MASK) as u32).checked_sub(1)?;
@@ -332,7 +342,7 @@ impl Shard {
             match self.free.compare_exchange_weak(
                 head,
                 tag | u64::from(next),
-                Ordering::Acquire,
+                Ordering::Relaxed,
                 Ordering::Acquire,
             ) {
                 Ok(_) => return Some((slot, index)),
@@ -363,6 +373,8 @@ impl Shard {
     }
 
     fn try_slot(&self, index: u32) -> Option<&Slot> {
+        #[cfg(divisi_loom)]
+        self.alive.with(|_| ());
         let (chunk, offset) = locate(index);
         let slots = NonNull::new(self.chunks[chunk].load(Ordering::Acquire))?;
         // SAFETY: `offset` is within a chunk of this number, and chunks stay as long as the shard.
@@ -397,6 +409,8 @@ impl Shard {
 
 impl Drop for Shard {
     fn drop(&mut self) {
+        #[cfg(divisi_loom)]
+        self.alive.with_mut(|_| ());
         for (chunk, slots) in self.chunks.iter().enumerate() {
             // Acquire for loom's sake: whoever drops the shard has acquired all that was done to it.
             let slots = slots.load(Ordering::Acquire);

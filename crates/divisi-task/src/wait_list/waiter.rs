@@ -1,0 +1,223 @@
+//! The one who waits.
+
+use std::fmt;
+use std::marker::PhantomPinned;
+use std::pin::Pin;
+use std::ptr::{self, NonNull};
+use std::task::Context;
+
+use super::node::{self, Node, Standing};
+use super::{Locked, Queue, WaitList};
+use crate::stable::Stable;
+
+/// How it stands with a [`Waiter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It does not wait: it has not begun to, or accepted its turn.
+    Free,
+    /// It waits. Its waker will be woken when it is chosen.
+    Waiting,
+    /// It was chosen, and has not accepted yet.
+    Chosen,
+}
+
+/// Someone who waits in a [`Queue`]. Dropping it at any time leaves the queue as if it had never come, or passes its turn on.
+pub struct Waiter<H: Stable, const LANES: usize = 1>
+where
+    H::Target: Queue<LANES>,
+{
+    handle: H,
+    /// The list that `node` is or was linked in: the one of `handle`, which stays where it is as long as `handle` exists.
+    list: Option<NonNull<ListOf<H, LANES>>>,
+    node: Node<<H::Target as Queue<LANES>>::Ticket>,
+    /// `node` is pointed to while it waits.
+    pinned: PhantomPinned,
+}
+
+type ListOf<H, const LANES: usize> = WaitList<
+    <<H as std::ops::Deref>::Target as Queue<LANES>>::State,
+    <<H as std::ops::Deref>::Target as Queue<LANES>>::Ticket,
+    LANES,
+>;
+
+type LockedOf<'a, H, const LANES: usize> = Locked<
+    'a,
+    <<H as std::ops::Deref>::Target as Queue<LANES>>::State,
+    <<H as std::ops::Deref>::Target as Queue<LANES>>::Ticket,
+    LANES,
+>;
+
+// SAFETY: a handle, and a ticket and a waker that both sides reach one after the other (see the protocol). What `list` leads to is shared by means of `handle`, and what
+// another thread may do with that `H: Send` says.
+unsafe impl<H: Stable + Send, const LANES: usize> Send for Waiter<H, LANES>
+where
+    H::Target: Queue<LANES, Ticket: Send>,
+{
+}
+// SAFETY: a shared reference gives the handle and the standing, which is atomic, only.
+unsafe impl<H: Stable + Sync, const LANES: usize> Sync for Waiter<H, LANES> where
+    H::Target: Queue<LANES>
+{
+}
+
+impl<H: Stable, const LANES: usize> Waiter<H, LANES>
+where
+    H::Target: Queue<LANES>,
+{
+    /// One who does not wait yet.
+    pub fn new(handle: H, ticket: <H::Target as Queue<LANES>>::Ticket) -> Self {
+        Self {
+            handle,
+            list: None,
+            node: Node::new(ticket),
+            pinned: PhantomPinned,
+        }
+    }
+
+    /// The handle to the queue.
+    pub fn handle(&self) -> &H {
+        &self.handle
+    }
+
+    /// How it stands. While it waits, the context's waker becomes the one to be woken.
+    pub fn poll_turn(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Turn {
+        let this = self.into_ref().get_ref();
+        match this.node.standing() {
+            Standing::Free => return Turn::Free,
+            Standing::Chosen => return Turn::Chosen,
+            Standing::Waiting => {}
+        }
+        // Foreign code: before the lock.
+        let mut waker = Some(cx.waker().clone());
+        let locked = this.linked_list().lock();
+        if this.node.standing() == Standing::Chosen { // re-check
+            return Turn::Chosen;
+        }
+        // SAFETY: it waits, and we have the lock.
+        let place = unsafe { node::place(NonNull::from(&this.node)) };
+        std::mem::swap(&mut place.waker, &mut waker);
+        drop(locked);
+        // Now the old one is dropped.
+        drop(waker);
+        Turn::Waiting
+    }
+
+    /// Waits in a lane, unless `attempt` has a result. It is called under the lock, with the state and this waiter's ticket.
+    ///
+    /// # Panics
+    ///
+    /// If this waiter waits already, or has not accepted its turn.
+    pub fn join<R>(
+        self: Pin<&mut Self>,
+        lane: usize,
+        cx: &mut Context<'_>,
+        attempt: impl FnOnce(
+            &mut LockedOf<'_, H, LANES>,
+            &mut <H::Target as Queue<LANES>>::Ticket,
+        ) -> Option<R>,
+    ) -> Option<R> {
+        assert!(lane < LANES, "this queue has {LANES} lanes, and no lane {lane}");
+        // SAFETY: nothing is moved out; `node` stays where it is.
+        let this = unsafe { self.get_unchecked_mut() };
+        assert!(
+            this.node.standing() == Standing::Free,
+            "a waiter waits for one thing at a time: its turn must be accepted first"
+        );
+        // Foreign code: before the lock.
+        let mut waker = Some(cx.waker().clone());
+        let list = this.handle.waiters();
+        this.list = Some(NonNull::from(list));
+        let mut locked = list.lock();
+        let node = NonNull::from(&this.node);
+        {
+            // SAFETY: it is free, so the place is ours.
+            let place = unsafe { node::place(node) };
+            if let Some(result) = attempt(&mut locked, &mut place.ticket) {
+                drop(locked);
+                return Some(result);
+            }
+            std::mem::swap(&mut place.waker, &mut waker);
+        }
+        // SAFETY: it is free and ours; being pinned it stays where it is until it is dropped, which takes it out. The list stays where it is because `handle`, from which
+        // we have it, is `Stable`.
+        unsafe { locked.link(lane, node) };
+        this.node.set(Standing::Waiting);
+        drop(locked);
+        drop(waker);
+        None
+    }
+
+    /// Accepts the turn: it is not passed on when this waiter is dropped, which may wait again now.
+    ///
+    /// # Panics
+    ///
+    /// If it was not chosen.
+    pub fn accept(self: Pin<&mut Self>) -> &mut <H::Target as Queue<LANES>>::Ticket {
+        let this = self.into_ref().get_ref();
+        assert!(
+            this.node.standing() == Standing::Chosen,
+            "only a chosen waiter can accept its turn"
+        );
+        this.node.set(Standing::Free);
+        // SAFETY: it is free, so the place is ours, and we are borrowed mutably as long as the result lives.
+        unsafe { &mut node::place(NonNull::from(&this.node)).ticket }
+    }
+
+    /// Gives up the wait, or the turn, as if this was dropped. It may wait again then.
+    pub fn leave(self: Pin<&mut Self>) {
+        let this = self.into_ref().get_ref();
+        let chosen = match this.node.standing() {
+            Standing::Free => return,
+            Standing::Chosen => true,
+            Standing::Waiting => this.unlink(),
+        };
+        this.node.set(Standing::Free);
+        // SAFETY: it is free, so the place is ours.
+        let place = unsafe { node::place(NonNull::from(&this.node)) };
+        this.handle.give_up(&mut place.ticket, chosen);
+    }
+
+    /// Leaves the list. Whether it was chosen in the meantime.
+    fn unlink(&self) -> bool {
+        let mut locked = self.linked_list().lock();
+        if self.node.standing() == Standing::Chosen { // re-check
+            return true;
+        }
+        // SAFETY: it waits in this list.
+        let waker = unsafe { locked.unlink(NonNull::from(&self.node)) };
+        drop(locked);
+        drop(waker);
+        false
+    }
+
+    fn linked_list(&self) -> &ListOf<H, LANES> {
+        let list = self.list.expect("who waits, waits in a list");
+        // SAFETY: `join` had it from `handle`, for any lifetime that a reference to the handle's target may have. That is `Stable`, and still here.
+        unsafe { list.as_ref() }
+    }
+}
+
+impl<H: Stable, const LANES: usize> Drop for Waiter<H, LANES>
+where
+    H::Target: Queue<LANES>,
+{
+    fn drop(&mut self) {
+        // The common case, inlined: it never waited, or has accepted.
+        if self.node.standing() != Standing::Free {
+            // SAFETY: it is being dropped, so it is never moved again.
+            unsafe { Pin::new_unchecked(self) }.leave();
+        }
+    }
+}
+
+impl<H: Stable, const LANES: usize> fmt::Debug for Waiter<H, LANES>
+where
+    H::Target: Queue<LANES>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiter")
+            .field("standing", &self.node.standing())
+            .field("list", &self.list.map(|list| ptr::from_ref(&list)))
+            .finish_non_exhaustive()
+    }
+}
