@@ -25,7 +25,7 @@ use crate::sys::Token;
 use crate::waiters::{Place, Visit, Waiters};
 use parking_lot::Mutex;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
@@ -42,6 +42,9 @@ pub(crate) struct IoState {
 struct Registration {
     reactor: Reactor,
     token: Token,
+    /// The descriptor that is registered. Whoever owns it takes the registration out, under the
+    /// lock, before it closes it.
+    fd: RawFd,
 }
 
 impl IoState {
@@ -132,6 +135,28 @@ impl IoState {
         }
     }
 
+    /// Takes the source away from `reactor`, if that watches it, and collects its waiters: they try
+    /// again and register elsewhere.
+    pub(crate) fn evacuate(&self, reactor: ReactorId, wakers: &mut Vec<Waker>) {
+        let mut slot = self.registration.lock();
+        if slot
+            .as_ref()
+            .is_none_or(|home| home.reactor.id() != reactor)
+        {
+            return;
+        }
+        let Some(home) = slot.take() else { return };
+        // SAFETY: the registration was in place and its lock is held, so by the invariant of
+        // `Registration::fd` the owner has not closed the descriptor.
+        let fd = unsafe { BorrowedFd::borrow_raw(home.fd) };
+        home.reactor.deregister(fd, home.token);
+        self.waiters.settled(0);
+        if !self.readiness.load().is_shut_down() {
+            self.readiness.reset();
+        }
+        self.waiters.take(true, true, wakers);
+    }
+
     fn settle(self: &Arc<Self>, fd: BorrowedFd<'_>, reactor: &Reactor) -> io::Result<()> {
         let mut slot = self.registration.lock();
         match &mut *slot {
@@ -140,6 +165,7 @@ impl IoState {
                 *slot = Some(Registration {
                     reactor: reactor.clone(),
                     token,
+                    fd: fd.as_raw_fd(),
                 });
             }
             // Another waiter was faster.
@@ -152,6 +178,7 @@ impl IoState {
                 let new = Registration {
                     reactor: reactor.clone(),
                     token,
+                    fd: fd.as_raw_fd(),
                 };
                 let old = std::mem::replace(home, new);
                 old.reactor.deregister(fd, old.token);

@@ -234,6 +234,25 @@ impl Reactor {
         (time_left != Some(Duration::ZERO)).then_some(sleep)
     }
 
+    /// Gives up everything that is registered here: whoever waits for a source or a timer is woken,
+    /// tries again, and registers with the reactor that is its home by then. For a reactor that
+    /// nobody will turn for a while; it can be used again later.
+    ///
+    /// The caller must not be the home of any waiter while this runs, or they come back.
+    pub fn evacuate(&self) {
+        let mut wakers = Vec::new();
+        for state in self.inner.sources.states() {
+            state.evacuate(self.id(), &mut wakers);
+        }
+        self.inner.timers.evacuate(&mut wakers);
+        wake_all(wakers);
+    }
+
+    /// Whether any source is registered or any timer armed here.
+    pub fn has_interest(&self) -> bool {
+        self.inner.sources.len() > 0 || self.inner.timers.armed() > 0
+    }
+
     /// Ends the service: waiters of every source and timer are woken and get
     /// [`ReactorError::ShutDown`](crate::ReactorError::ShutDown), as does whoever comes later. Turns
     /// do not sleep any more. Closing twice does nothing more.

@@ -113,6 +113,16 @@ impl Sources {
         }
     }
 
+    /// All sources that are registered now.
+    pub(crate) fn states(&self) -> Vec<Arc<IoState>> {
+        self.0
+            .lock()
+            .entries
+            .iter()
+            .map(|(_, entry)| entry.state.clone())
+            .collect()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.lock().entries.len()
     }

@@ -98,6 +98,10 @@ impl Timer {
             State::Idle => self.arm(cx, &home()?),
             State::Armed { reactor, key } => match reactor.timers().poll(*key, cx.waker()) {
                 Ok(false) => Poll::Pending,
+                Ok(true) if reactor.timers().fired_early(self.deadline) => {
+                    self.state = State::Idle;
+                    self.arm(cx, &home()?)
+                }
                 Ok(true) => {
                     self.state = State::Elapsed;
                     Poll::Ready(Ok(()))

@@ -15,7 +15,7 @@ use crate::clock::{Clock, saturating_nanos};
 use crate::error::ReactorError;
 use crate::wheel::{Key, NEVER, Wheel};
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,8 @@ pub(crate) struct Timers {
     /// The wheel's next deadline as of the last change under the lock, or earlier. A hint: reading
     /// it without the lock only decides whether to look now or in the next turn.
     next: AtomicU64,
+    /// Set once timers were ended before they were due.
+    evacuated: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,7 @@ impl Timers {
                 closed: false,
             }),
             next: AtomicU64::new(NEVER),
+            evacuated: AtomicBool::new(false),
         }
     }
 
@@ -217,6 +220,21 @@ impl Timers {
             NEVER => None,
             next => self.instant(next),
         }
+    }
+
+    /// Ends the wait of every timer, due or not; the early ones find out and arm themselves anew.
+    pub(crate) fn evacuate(&self, wakers: &mut Vec<Waker>) {
+        let mut shard = self.shard.lock();
+        self.evacuated.store(true, Ordering::Relaxed);
+        shard.wheel.fire_all(wakers);
+        self.next.store(NEVER, Ordering::Relaxed);
+    }
+
+    /// Whether a fired timer with this deadline may have been evacuated, and not have come due.
+    pub(crate) fn fired_early(&self, deadline: Option<Instant>) -> bool {
+        // Relaxed: the caller saw its timer fired under the lock that `evacuate` held.
+        self.evacuated.load(Ordering::Relaxed)
+            && deadline.is_none_or(|deadline| deadline > self.clock.now())
     }
 
     /// No timer may be armed any more; all that are end now.

@@ -95,3 +95,125 @@ fn sources_that_belong_to_a_worker_that_got_stuck_are_served() {
             .is_clean()
     );
 }
+
+/// Connects two sockets of a runtime and lets one echo what the other sends.
+async fn echo_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = divisi::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await.unwrap();
+        stream.write_all(&byte).await.unwrap();
+    });
+    let stream = TcpStream::connect(address).await.unwrap();
+    divisi::time::sleep(Duration::from_micros(100)).await;
+    stream.write_all(b"x").await.unwrap();
+    let mut byte = [0];
+    stream.read_exact(&mut byte).await.unwrap();
+    server.await.unwrap();
+}
+
+/// Blocks `tasks` tasks until the returned sender is dropped.
+fn block_tasks(runtime: &Runtime, tasks: usize) -> mpsc::Sender<()> {
+    let (open, closed) = mpsc::channel::<()>();
+    let closed = std::sync::Arc::new(std::sync::Mutex::new(closed));
+    let (stuck, is_stuck) = mpsc::channel();
+    for _ in 0..tasks {
+        let (stuck, closed) = (stuck.clone(), closed.clone());
+        drop(runtime.spawn(async move {
+            stuck.send(()).unwrap();
+            let _ = closed.lock().map(|closed| closed.recv());
+        }));
+    }
+    for _ in 0..tasks {
+        is_stuck.recv_timeout(LONG).unwrap();
+    }
+    open
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn io_timers_and_tasks_go_on_although_every_worker_is_stuck_and_the_stall_is_reported() {
+    let (reports, reported) = mpsc::channel();
+    let reports = std::sync::Mutex::new(reports);
+    let runtime = Runtime::builder()
+        .worker_threads(2)
+        .spare_workers(4)
+        .exception_handler(move |report| {
+            let _ = reports.lock().unwrap().send((report.message.clone(), report.spawned_at));
+        })
+        .build()
+        .unwrap();
+    // Twice as many blocked tasks as workers.
+    let open = block_tasks(&runtime, 4);
+    for _ in 0..10 {
+        let (done, finished) = mpsc::channel();
+        drop(runtime.spawn(async move {
+            echo_once().await;
+            done.send(()).unwrap();
+        }));
+        finished.recv_timeout(LONG).unwrap();
+    }
+    let (message, spawned_at) = reported.recv_timeout(LONG).unwrap();
+    assert!(message.contains("spare worker"), "{message}");
+    assert!(spawned_at.unwrap().file().ends_with("stuck_worker.rs"));
+    drop(open);
+    assert!(runtime.shutdown(Shutdown::graceful(LONG)).is_clean());
+}
+
+#[test]
+fn connections_and_timers_that_live_on_a_spare_outlive_it() {
+    let runtime = Runtime::builder().worker_threads(1).build().unwrap();
+    let open = block_tasks(&runtime, 1);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (ready, is_ready) = mpsc::channel();
+    let (done, finished) = mpsc::channel();
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        clients.push(std::net::TcpStream::connect(address).unwrap());
+        let (server, _) = listener.accept().unwrap();
+        let (ready, done) = (ready.clone(), done.clone());
+        drop(runtime.spawn(async move {
+            let stream = TcpStream::from_std(server).unwrap();
+            let timer = divisi::spawn(divisi::time::sleep(Duration::from_millis(200)));
+            let mut byte = [0];
+            for _ in 0..2 {
+                stream.read_exact(&mut byte).await.unwrap();
+                ready.send(()).unwrap();
+            }
+            timer.await.unwrap();
+            done.send(()).unwrap();
+        }));
+    }
+    for client in &mut clients {
+        std::io::Write::write_all(client, b"1").unwrap();
+        is_ready.recv_timeout(LONG).unwrap();
+    }
+    assert_eq!(runtime.metrics().scheduler.spares_running, 1);
+    drop(open);
+    while runtime.metrics().scheduler.spares_running > 0 {
+        std::thread::yield_now();
+    }
+    for client in &mut clients {
+        std::io::Write::write_all(client, b"2").unwrap();
+    }
+    for _ in 0..10 {
+        finished.recv_timeout(LONG).unwrap();
+    }
+}
+
+#[test]
+fn a_runtime_without_spares_still_ends() {
+    let runtime = Runtime::builder()
+        .worker_threads(1)
+        .stall_threshold(None)
+        .build()
+        .unwrap();
+    let open = block_tasks(&runtime, 1);
+    let report = runtime.shutdown(Shutdown::now().patience(Duration::ZERO));
+    assert_eq!(report.stuck.len(), 1);
+    drop(open);
+}

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::io;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use divisi_blocking::{BlockingPool, ComputePool, ComputePriority};
 use divisi_reactor::{Reactor, TimerSlack};
-use divisi_scheduler::{Park, Scheduler, Setup};
+use divisi_scheduler::{Park, Scheduler, Setup, Spares, Stall};
 use divisi_task::Registry;
 use parking_lot::Mutex;
 
@@ -24,6 +24,8 @@ const MOST_WORKERS: usize = 4096;
 const BLOCKING_THREADS: usize = 512;
 /// How long an idle thread of the blocking pool stays. tokio's number.
 const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// A poll longer than this is worth a thread: Go's sysmon uses the same 10 ms.
+const STALL_THRESHOLD: Duration = Duration::from_millis(10);
 /// Every reason for a pool to refuse its settings.
 const CHECKED: &str = "the settings of the pools were checked before";
 /// Set to anything but `0`: all sources of a runtime use one reactor, whatever the builder says.
@@ -110,6 +112,8 @@ pub struct Builder {
     thread_name: String,
     thread_stack_size: Option<usize>,
     clock: Clock,
+    stall_threshold: Option<Duration>,
+    spare_workers: Option<usize>,
     shared_reactor: bool,
     handler: ExceptionHandler,
     hooks: ThreadHooks,
@@ -127,6 +131,8 @@ impl Builder {
             thread_name: "divisi".to_owned(),
             thread_stack_size: None,
             clock: Clock::Real,
+            stall_threshold: Some(STALL_THRESHOLD),
+            spare_workers: None,
             shared_reactor: false,
             handler: ExceptionHandler::default(),
             hooks: ThreadHooks::default(),
@@ -185,6 +191,20 @@ impl Builder {
     /// Which time the runtime lives in; [`Clock::Real`] by default.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// How long a worker may stay in one poll, while work or events wait behind it that nobody else can look after, before a spare worker takes its
+    /// place; 10 ms by default, never less than 1 ms. `None` turns spare workers off. Each such stall is reported to the
+    /// [exception handler](Builder::exception_handler), at most once a second.
+    pub fn stall_threshold(mut self, threshold: impl Into<Option<Duration>>) -> Self {
+        self.stall_threshold = threshold.into();
+        self
+    }
+
+    /// The most spare workers at a time; as many as there are workers by default.
+    pub fn spare_workers(mut self, most: usize) -> Self {
+        self.spare_workers = Some(most);
         self
     }
 
@@ -278,6 +298,7 @@ impl Builder {
             .map(|_| Reactor::new(clock.clone()))
             .collect::<io::Result<_>>()
             .map_err(BuildError::Reactor)?;
+        let spare_workers = self.spare_workers.unwrap_or(workers).min(MOST_WORKERS);
         // One shard a seat, one for spawns from elsewhere and one for the jobs of the pools.
         let registry = Arc::new(Registry::new(workers + 2));
         Ok(Arc::new_cyclic(|weak: &Weak<Inner>| {
@@ -291,6 +312,16 @@ impl Builder {
                     handler.handle(&Report::from(panic))
                 })
             };
+            let spares = self
+                .stall_threshold
+                .filter(|_| !local)
+                .map(|threshold| Spares {
+                    most: spare_workers,
+                    threshold,
+                    driver: spare_driver(weak.clone()),
+                    report: stall_report(self.handler.clone()),
+                });
+            let seats = workers + spares.as_ref().map_or(0, |spares| spares.most);
             let name = self.thread_name.clone();
             let scheduler = Scheduler::new(Setup {
                 drivers,
@@ -299,6 +330,8 @@ impl Builder {
                 thread_name: Arc::new(move |number| {
                     if number < workers {
                         format!("{name}-worker-{number}")
+                    } else if !local && number < seats {
+                        format!("{name}-spare-{}", number - workers)
                     } else {
                         format!("{name}-monitor")
                     }
@@ -306,6 +339,7 @@ impl Builder {
                 stack_size: self.thread_stack_size,
                 enter: enter_hook(weak.clone()),
                 unhandled_panic: unhandled.clone(),
+                spares,
                 jump: clock.is_virtual().then(|| {
                     let weak = weak.clone();
                     Box::new(move || weak.upgrade().is_some_and(|inner| inner.jump()))
@@ -359,6 +393,7 @@ impl Builder {
             Inner {
                 scheduler,
                 reactors: reactors.clone(),
+                spare_reactors: (0..spare_workers).map(|_| OnceLock::new()).collect(),
                 shared_reactor,
                 clock,
                 registry,
@@ -372,6 +407,23 @@ impl Builder {
             }
         }))
     }
+}
+
+/// Makes the driver of a spare worker.
+fn spare_driver(
+    weak: Weak<Inner>,
+) -> Box<dyn Fn(usize) -> io::Result<Box<dyn Park>> + Send + Sync> {
+    Box::new(move |seat| {
+        let inner = weak
+            .upgrade()
+            .ok_or_else(|| io::Error::other("the runtime is being shut down"))?;
+        Ok(Box::new(Driver::new(inner.make_spare_reactor(seat)?)))
+    })
+}
+
+/// Tells the exception handler of a worker that is stuck.
+fn stall_report(handler: ExceptionHandler) -> Box<dyn Fn(Stall) + Send + Sync> {
+    Box::new(move |stall| handler.handle(&Report::from(stall)))
 }
 
 /// What every thread does that takes a seat: it makes the runtime current, lowers its timer slack and runs the user's hook.

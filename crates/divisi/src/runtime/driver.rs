@@ -76,6 +76,14 @@ impl Park for Driver {
         announced
     }
 
+    fn has_interest(&self) -> bool {
+        self.reactor.has_interest()
+    }
+
+    fn evacuate(&self) {
+        self.reactor.evacuate();
+    }
+
     fn turns(&self) -> u64 {
         self.reactor.turns()
     }

@@ -1,8 +1,9 @@
 //! The parts of a runtime, put together.
 
 use std::fmt;
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use divisi_blocking::{BlockingPool, ComputePool};
@@ -17,6 +18,8 @@ use super::shutdown::{self, Shutdown, ShutdownReport};
 pub(crate) struct Inner {
     pub(super) scheduler: Scheduler,
     pub(super) reactors: Box<[Reactor]>,
+    /// The reactors of spare workers, made when they are needed.
+    pub(super) spare_reactors: Box<[OnceLock<Reactor>]>,
     /// All sources use the first reactor.
     pub(super) shared_reactor: bool,
     pub(super) clock: Clock,
@@ -86,12 +89,30 @@ impl Inner {
         &self.reactors
     }
 
+    /// All reactors that exist.
+    pub(crate) fn every_reactor(&self) -> impl Iterator<Item = &Reactor> {
+        let spares = self.spare_reactors.iter().filter_map(OnceLock::get);
+        self.reactors.iter().chain(spares)
+    }
+
     pub(crate) fn reactor(&self, seat: usize) -> &Reactor {
-        &self.reactors[seat]
+        let spare = || self.spare_reactors.get(seat - self.reactors.len())?.get();
+        self.reactors
+            .get(seat)
+            .or_else(spare)
+            .unwrap_or(&self.reactors[0])
+    }
+
+    /// The reactor of a spare's seat.
+    pub(super) fn make_spare_reactor(&self, seat: usize) -> io::Result<Reactor> {
+        let reactor = Reactor::new(self.clock.clone())?;
+        // Only the monitor makes them, one at a time.
+        let _ = self.spare_reactors[seat - self.reactors.len()].set(reactor.clone());
+        Ok(reactor)
     }
 
     pub(crate) fn io_reactor(&self, seat: usize) -> &Reactor {
-        &self.reactors[if self.shared_reactor { 0 } else { seat }]
+        self.reactor(if self.shared_reactor { 0 } else { seat })
     }
 
     pub(crate) fn is_local(&self) -> bool {
@@ -119,7 +140,7 @@ impl Inner {
     }
 
     pub(crate) fn close_reactors(&self) {
-        self.reactors.iter().for_each(Reactor::close);
+        self.every_reactor().for_each(Reactor::close);
     }
 
     /// Ends the runtime once; later calls return the first report.
@@ -142,8 +163,7 @@ impl Inner {
             return false;
         }
         let Some(next) = self
-            .reactors
-            .iter()
+            .every_reactor()
             .filter_map(Reactor::next_deadline)
             .min()
         else {
@@ -160,7 +180,7 @@ impl Inner {
     /// Fires what is due on a virtual clock that was just moved.
     pub(crate) fn fire_timers(&self) {
         let mut scratch = divisi_reactor::Scratch::new(1);
-        for reactor in &self.reactors {
+        for reactor in self.every_reactor() {
             // Errors of the poller are reported by the driver that waits in it.
             let _ = reactor.turn(&mut scratch, divisi_reactor::Wait::Poll);
         }

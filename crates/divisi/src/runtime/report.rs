@@ -6,7 +6,8 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 
-use divisi_task::{TaskId, UnhandledPanic};
+use divisi_scheduler::{Stall, StallOutcome};
+use divisi_task::{TaskId, TaskRef, UnhandledPanic};
 
 /// A failure that no join handle, group or caller received.
 #[non_exhaustive]
@@ -70,6 +71,43 @@ impl From<UnhandledPanic> for Report {
             spawned_at: Some(panic.spawned_at),
             error: None,
             panic: Some(panic.payload),
+        }
+    }
+}
+
+impl From<Stall> for Report {
+    fn from(stall: Stall) -> Report {
+        let done = match &stall.outcome {
+            StallOutcome::SpareSent => "a spare worker has taken over".to_owned(),
+            StallOutcome::NoSpareLeft => {
+                "all spare workers are in use, so other tasks may have to wait".to_owned()
+            }
+            StallOutcome::Refused(error) => format!("a spare worker could not be started: {error}"),
+            other => format!("{other:?}"),
+        };
+        let others = match stall.unreported {
+            0 => String::new(),
+            n => format!(" ({n} more stalls were not reported)"),
+        };
+        let who = if stall.task.is_some() {
+            "a task"
+        } else {
+            "a root future or a task"
+        };
+        Report {
+            message: format!(
+                "{who} has kept its worker for {:.0?} in one poll while others wait; {done}{others}. Move what blocks to \
+                 `spawn_blocking`, and what computes to `offload`",
+                stall.lasted
+            ),
+            task: stall.task.as_ref().map(TaskRef::id),
+            task_name: stall
+                .task
+                .as_ref()
+                .and_then(|task| task.name().map(str::to_owned)),
+            spawned_at: stall.task.as_ref().map(TaskRef::spawned_at),
+            error: None,
+            panic: None,
         }
     }
 }
