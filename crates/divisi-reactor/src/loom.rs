@@ -10,6 +10,10 @@ mod types {
 }
 
 #[cfg(divisi_loom)]
+#[allow(
+    unused_imports,
+    reason = "a model takes only the part its protocol needs"
+)]
 mod types {
     pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 

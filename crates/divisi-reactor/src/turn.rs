@@ -43,7 +43,8 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Buffers for turns that take at most `max_events` events (at least one).
+    /// Buffers for turns that take at most `max_events` events (at least one). Where the system's
+    /// poller knows no limit (poll(2)), turns take what there is.
     pub fn new(max_events: usize) -> Scratch {
         Scratch {
             events: Events::with_limit(max_events),
@@ -53,8 +54,8 @@ impl Scratch {
     }
 
     /// From now on a turn takes at most `max_events` events (at least one); the rest stays with the
-    /// operating system for the next. A busy worker takes few, an idle one many. The buffer never
-    /// shrinks.
+    /// operating system for the next. A busy worker takes few, an idle one many. On Linux the buffer
+    /// is kept, so changing back and forth costs nothing.
     pub fn set_max_events(&mut self, max_events: usize) {
         if max_events.max(1) != self.events.limit() {
             self.events.set_limit(max_events);

@@ -238,6 +238,7 @@ fn turns_are_counted_whoever_makes_them() {
     assert_eq!(l.reactor.turns(), before + 2);
 }
 
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
 #[test]
 fn a_turn_takes_at_most_as_many_events_as_it_is_told() {
     let mut l = Loop::new();

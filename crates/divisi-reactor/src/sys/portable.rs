@@ -77,8 +77,11 @@ impl Driver {
     /// another thread waits.
     pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.buffer.clear();
-        self.poller.wait(&mut events.buffer, timeout)?;
-        Ok(())
+        match self.poller.wait(&mut events.buffer, timeout) {
+            // Its poll(2) backend takes a notification whose byte has not been written yet.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            waited => waited.map(drop),
+        }
     }
 
     /// Ends the wait of one thread, or makes the next wait return at once.
@@ -106,7 +109,7 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// A buffer for at most `limit` events (at least one) a wait.
+    /// A buffer for `limit` events (at least one) a wait; backends without a limit take more.
     pub(crate) fn with_limit(limit: usize) -> Events {
         let limit = NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN);
         Events {
