@@ -31,7 +31,7 @@ where
     list: Option<NonNull<ListOf<H, LANES>>>,
     node: Node<<H::Target as Queue<LANES>>::Ticket>,
     /// `node` is pointed to while it waits.
-    pinned: PhantomPinned,
+    _pinned: PhantomPinned,
 }
 
 type ListOf<H, const LANES: usize> = WaitList<
@@ -49,9 +49,8 @@ type LockedOf<'a, H, const LANES: usize> = Locked<
 
 // SAFETY: a handle, and a ticket and a waker that both sides reach one after the other (see the protocol). What `list` leads to is shared by means of `handle`, and what
 // another thread may do with that `H: Send` says.
-unsafe impl<H: Stable + Send, const LANES: usize> Send for Waiter<H, LANES>
-where
-    H::Target: Queue<LANES, Ticket: Send>,
+unsafe impl<H: Stable + Send, const LANES: usize> Send for Waiter<H, LANES> where
+    H::Target: Queue<LANES, Ticket: Send>
 {
 }
 // SAFETY: a shared reference gives the handle and the standing, which is atomic, only.
@@ -70,7 +69,7 @@ where
             handle,
             list: None,
             node: Node::new(ticket),
-            pinned: PhantomPinned,
+            _pinned: PhantomPinned,
         }
     }
 
@@ -90,7 +89,8 @@ where
         // Foreign code: before the lock.
         let mut waker = Some(cx.waker().clone());
         let locked = this.linked_list().lock();
-        if this.node.standing() == Standing::Chosen { // re-check
+        if this.node.standing() == Standing::Chosen {
+            // re-check
             return Turn::Chosen;
         }
         // SAFETY: it waits, and we have the lock.
@@ -116,7 +116,10 @@ where
             &mut <H::Target as Queue<LANES>>::Ticket,
         ) -> Option<R>,
     ) -> Option<R> {
-        assert!(lane < LANES, "this queue has {LANES} lanes, and no lane {lane}");
+        assert!(
+            lane < LANES,
+            "this queue has {LANES} lanes, and no lane {lane}"
+        );
         // SAFETY: nothing is moved out; `node` stays where it is.
         let this = unsafe { self.get_unchecked_mut() };
         assert!(
@@ -138,6 +141,8 @@ where
             }
             std::mem::swap(&mut place.waker, &mut waker);
         }
+        // `attempt` could have swapped it for another.
+        assert!(ptr::eq(locked.list, list), "not the lock of this list");
         // SAFETY: it is free and ours; being pinned it stays where it is until it is dropped, which takes it out. The list stays where it is because `handle`, from which
         // we have it, is `Stable`.
         unsafe { locked.link(lane, node) };
@@ -180,7 +185,8 @@ where
     /// Leaves the list. Whether it was chosen in the meantime.
     fn unlink(&self) -> bool {
         let mut locked = self.linked_list().lock();
-        if self.node.standing() == Standing::Chosen { // re-check
+        if self.node.standing() == Standing::Chosen {
+            // re-check
             return true;
         }
         // SAFETY: it waits in this list.
@@ -217,7 +223,6 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Waiter")
             .field("standing", &self.node.standing())
-            .field("list", &self.list.map(|list| ptr::from_ref(&list)))
             .finish_non_exhaustive()
     }
 }

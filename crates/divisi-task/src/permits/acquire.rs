@@ -1,0 +1,101 @@
+//! The future of permits.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use super::sealed::Sealed;
+use super::{Closed, Grant, LANE, Refused, Source, Ticket};
+use crate::stable::Stable;
+use crate::wait_list::{Turn, Waiter};
+use crate::{budget, current};
+
+/// Waits for permits, first come first served.
+///
+/// # Cancel safety
+///
+/// Dropping it loses the place in the queue, and nothing else: permits that it was given already go to the next.
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Acquire<H: Stable>
+where
+    H::Target: Source,
+{
+    waiter: Waiter<H>,
+    wanted: usize,
+    awaited_at: &'static Location<'static>,
+}
+
+impl<H: Stable> Acquire<H>
+where
+    H::Target: Source,
+{
+    /// For `permits`, at once if there are as many and nobody waits. `awaited_at` is what lists of tasks show.
+    pub fn new(source: H, permits: usize, awaited_at: &'static Location<'static>) -> Self {
+        let ticket = Ticket {
+            wanted: permits,
+            granted: false,
+        };
+        Self {
+            waiter: Waiter::new(source, ticket),
+            wanted: permits,
+            awaited_at,
+        }
+    }
+}
+
+impl<H: Stable> Future for Acquire<H>
+where
+    H::Target: Source,
+{
+    type Output = Result<Grant<H>, Closed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let charge = ready!(budget::poll_proceed(cx));
+        let (wanted, awaited_at) = (self.wanted, self.awaited_at);
+        // SAFETY: the field is pinned with its owner: it is never moved out, there is no `Drop`, and the type is
+        // `Unpin` only if the field is.
+        let mut waiter = unsafe { self.map_unchecked_mut(|this| &mut this.waiter) };
+        let outcome = match waiter.as_mut().poll_turn(cx) {
+            Turn::Free => match waiter.handle().permits().take(wanted) {
+                Err(Refused::TooFew) => {
+                    let source = waiter.handle().clone();
+                    waiter.as_mut().join(LANE, cx, |_, ticket| {
+                        ticket.granted = false;
+                        match source.permits().take_or_wait(wanted) {
+                            Err(Refused::TooFew) => None,
+                            outcome => Some(outcome.is_ok()),
+                        }
+                    })
+                }
+                outcome => Some(outcome.is_ok()),
+            },
+            Turn::Waiting => None,
+            Turn::Chosen => Some(waiter.as_mut().accept().granted),
+        };
+        match outcome {
+            None => {
+                current::note_wait(awaited_at);
+                Poll::Pending
+            }
+            Some(false) => Poll::Ready(Err(Closed)),
+            Some(true) => {
+                charge.made_progress();
+                Poll::Ready(Ok(Grant::new(waiter.handle().clone(), wanted)))
+            }
+        }
+    }
+}
+
+impl<H: Stable> fmt::Debug for Acquire<H>
+where
+    H::Target: Source,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acquire")
+            .field("wanted", &self.wanted)
+            .field("awaited_at", &self.awaited_at)
+            .finish_non_exhaustive()
+    }
+}
