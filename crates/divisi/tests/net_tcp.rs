@@ -360,8 +360,14 @@ async fn a_vectored_read_that_fills_part_of_the_buffers_waits_for_the_next_data(
 #[divisi::test]
 async fn peeked_bytes_stay_in_the_stream() {
     let (near, far) = connection().await;
-    far.write_all(b"peek").await.unwrap();
     let mut buf = [0; 16];
+    {
+        // So the data finds the source registered, and no second event comes to the rescue.
+        let mut peeking = pin!(near.peek(&mut buf));
+        assert!(poll_once(peeking.as_mut()).is_pending());
+        far.write_all(b"peek").await.unwrap();
+        assert_eq!(peeking.await.unwrap(), 4);
+    }
     for _ in 0..3 {
         assert_eq!(near.peek(&mut buf).await.unwrap(), 4);
         assert_eq!(&buf[..4], b"peek");
