@@ -12,6 +12,7 @@ use crate::config::LONG_QUEUE;
 use crate::seat::{Core, Seat};
 use crate::shared::{Home, Phase, Shared};
 use crate::spare;
+use crate::thread_state::ThreadNumber;
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Context>>> = const { RefCell::new(None) };
@@ -142,6 +143,8 @@ pub(crate) fn enter(shared: &Arc<Shared>, seat: usize, mut core: Box<Core>) -> E
     if std::mem::take(&mut core.announced) {
         core.searching = shared.idle.unpark(seat);
     }
+    let thread = ThreadNumber::current().as_raw();
+    shared.seats[seat].thread.store(thread, Ordering::Relaxed);
     let context = Rc::new(Context {
         shared: shared.clone(),
         home: Arc::new(Home {

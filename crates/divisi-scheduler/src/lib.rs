@@ -47,6 +47,7 @@ mod seat;
 mod shared;
 mod spare;
 mod sync;
+mod thread_state;
 mod threads;
 mod worker;
 

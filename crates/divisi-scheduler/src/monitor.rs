@@ -22,6 +22,7 @@ use crate::metrics::Counter;
 use crate::shared::{Phase, Shared};
 use crate::spare::{self, Stall, StallOutcome};
 use crate::sync::{AtomicUsize, Ordering, fence};
+use crate::thread_state::{Sample, ThreadNumber};
 
 /// Looks without any activity after which the monitor sleeps until it is stirred.
 const QUIET_LOOKS: u32 = 2;
@@ -92,6 +93,9 @@ struct Watched {
     polls: u64,
     /// When this number of polls was first seen.
     since: Instant,
+    /// What the thread was doing when the number was seen for the second time.
+    sample: Option<Sample>,
+    sampled: Instant,
     reported: bool,
 }
 
@@ -123,14 +127,11 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             quiet = 0;
             watched.fill(None);
         }
-        let before = Instant::now();
         thread::park_timeout(period);
         let now = Instant::now();
-        // If this thread came late, the machine is short of cores, and the workers may have waited for one as well.
-        let late = (now - before).saturating_sub(period);
         shared.count_look();
         for index in 0..shared.seats.len() {
-            let stuck_for = watch(shared, index, &mut watched[index], now, late);
+            let stuck_for = watch(shared, index, &mut watched[index], now);
             let Some(stuck_for) = stuck_for.filter(|time| *time >= period) else {
                 continue;
             };
@@ -141,6 +142,9 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             } else if threshold.is_some_and(|threshold| stuck_for >= threshold)
                 && !shared.seats[index].replaced.load(Ordering::Relaxed)
                 && something_waits(shared, index)
+                && watched[index]
+                    .as_mut()
+                    .is_some_and(|watched| is_stuck(shared, index, watched, now))
             {
                 let outcome = spare::send(shared, index);
                 let first = watched[index]
@@ -161,7 +165,6 @@ fn watch(
     index: usize,
     watched: &mut Option<Watched>,
     now: Instant,
-    late: Duration,
 ) -> Option<Duration> {
     if shared.idle.is_resting(index) {
         *watched = None;
@@ -169,19 +172,40 @@ fn watch(
     }
     let polls = shared.seats[index].counters.polls.get();
     match watched {
-        Some(watched) if watched.polls == polls => {
-            watched.since = (watched.since + late).min(now);
-            Some(now - watched.since)
-        }
+        Some(watched) if watched.polls == polls => Some(now - watched.since),
         _ => {
             *watched = Some(Watched {
                 polls,
                 since: now,
+                sample: None,
+                sampled: now,
                 reported: false,
             });
             None
         }
     }
+}
+
+/// Whether a poll that has lasted long is blocked or computes, rather than waits for a core. One that does wait begins anew.
+fn is_stuck(shared: &Shared, index: usize, watched: &mut Watched, now: Instant) -> bool {
+    let thread = ThreadNumber::from_raw(shared.seats[index].thread.load(Ordering::Relaxed));
+    let Some(sample) = Sample::of(thread) else {
+        return true;
+    };
+    if sample.blocked {
+        return true;
+    }
+    let Some(before) = watched.sample.replace(sample) else {
+        watched.sampled = now;
+        return false;
+    };
+    let passed = now - std::mem::replace(&mut watched.sampled, now);
+    let used = Duration::from_nanos(sample.used.saturating_sub(before.used));
+    if used * 2 >= passed {
+        return true;
+    }
+    watched.since = now;
+    false
 }
 
 /// Whether a spare would find anything to do that the stuck worker keeps waiting.

@@ -48,6 +48,8 @@ pub(crate) struct Seat {
     driver: OnceLock<Box<dyn Park>>,
     /// The id of the task that is polled now, as a number; what was polled last if none is.
     pub(crate) polling: CachePadded<AtomicU64>,
+    /// The thread that holds the seat, see `thread_state`.
+    pub(crate) thread: AtomicU64,
     /// The monitor has sent a spare to work in this seat's place while it is stuck.
     pub(crate) replaced: AtomicBool,
     chair: Mutex<Chair>,
@@ -87,6 +89,7 @@ impl Seat {
             counters: CachePadded::new(Counters::default()),
             driver: driver.map_or_else(OnceLock::new, OnceLock::from),
             polling: CachePadded::new(AtomicU64::new(0)),
+            thread: AtomicU64::new(0),
             replaced: AtomicBool::new(false),
             chair: Mutex::new(Chair {
                 core: Some(Box::new(core)),
