@@ -173,6 +173,7 @@ impl Drop for Entered {
         let _ = CURRENT.try_with(|current| current.borrow_mut().take());
         // Also if the last poll here was taken for stuck.
         spare::recall(&self.context.shared, self.context.seat);
+        self.context.seat().thread.store(0, Ordering::Relaxed);
         let core = self.context.core.borrow_mut().take();
         if let Some(mut core) = core {
             if core.searching {

@@ -189,6 +189,10 @@ fn watch(
 /// Whether a poll that has lasted long is blocked or computes, rather than waits for a core. One that does wait begins anew.
 fn is_stuck(shared: &Shared, index: usize, watched: &mut Watched, now: Instant) -> bool {
     let thread = ThreadNumber::from_raw(shared.seats[index].thread.load(Ordering::Relaxed));
+    if thread == ThreadNumber::default() {
+        // The seat is changing hands: its next holder waits for a core.
+        return false;
+    }
     let Some(sample) = Sample::of(thread) else {
         return true;
     };

@@ -3,7 +3,7 @@
 //! A poll that lasts long on the clock may be blocked, may compute, or may be ready to go on and not get a core, because other programs use them. In
 //! the last case a spare worker would only wait for a core as well. Linux tells them apart in `/proc`; elsewhere only the clock counts.
 
-/// A thread as the operating system knows it.
+/// A thread as the operating system knows it; zero for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ThreadNumber(u64);
 
@@ -70,7 +70,7 @@ mod sys {
     use super::Sample;
 
     pub(super) fn current() -> u64 {
-        0
+        1
     }
 
     pub(super) fn sample(_thread: u64) -> Option<Sample> {
