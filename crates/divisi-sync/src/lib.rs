@@ -21,4 +21,29 @@
 
 #![forbid(unsafe_code)]
 
+mod acquiring;
+mod barrier;
+mod blocking;
+mod condvar;
+mod event;
+mod facade;
+mod mutex;
+mod notify;
+mod once_cell;
 pub mod oneshot;
+mod rw_lock;
+mod semaphore;
+
+pub use barrier::{Barrier, BarrierWait, BrokenBarrier};
+pub use condvar::Condvar;
+pub use event::{Event, EventWait};
+pub use mutex::{Lock, Mutex, MutexGuard, OwnedMutexGuard};
+pub use notify::{Notified, Notify};
+pub use once_cell::OnceCell;
+pub use rw_lock::{
+    OwnedRwLockReadGuard, OwnedRwLockWriteGuard, Read, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    Write,
+};
+pub use semaphore::{
+    AcquireError, AcquirePermits, OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError,
+};

@@ -7,11 +7,11 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use divisi_task::{budget, current};
-use parking_lot::Mutex;
+
+use crate::facade::{Arc, Mutex};
 
 enum State<T> {
     Empty,
@@ -182,9 +182,10 @@ impl<T> fmt::Debug for Receiver<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(divisi_loom)))]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 

@@ -38,6 +38,7 @@
 //! | talk to others | [`net`], [`io`] |
 //! | call what waits | [`spawn_blocking`] |
 //! | compute | [`offload`], [`compute`] |
+//! | wait for other tasks | [`sync`] |
 //! | pass values between tasks | [`channel`] |
 //! | see what goes on | [`Handle::tasks`], [`Handle::metrics`], [`runtime::Builder::exception_handler`] |
 //!
@@ -58,6 +59,7 @@ pub mod hyper;
 pub mod io;
 pub mod net;
 pub mod runtime;
+pub mod sync;
 pub mod task;
 pub mod time;
 
