@@ -13,6 +13,14 @@
 //! reports the same condition again. The thread that moves a source belongs to the new reactor and
 //! so will turn it.
 //!
+//! # Evacuation
+//! A reactor that will not be turned gives its sources up: their tokens are forgotten, everything
+//! counts as ready, and all waiters are woken. Each tries and, if it must wait, registers with the
+//! reactor of its thread by then, which reports what is ready. A waiter that had entered its waker
+//! before is woken; one that comes after finds no home and settles. Only who owns the descriptor can
+//! end its old registration with the system, so that is done at the next registration, or when the
+//! source is dropped; until then the old reactor drops its events by their token.
+//!
 //! # Locks
 //! `registration` before a reactor's registry before `waiters`. Delivering holds the registry and
 //! takes `waiters`; (de)registering holds `registration` and takes either; nothing goes the other
@@ -25,7 +33,7 @@ use crate::sys::Token;
 use crate::waiters::{Place, Visit, Waiters};
 use parking_lot::Mutex;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
@@ -41,10 +49,20 @@ pub(crate) struct IoState {
 #[derive(Debug)]
 struct Registration {
     reactor: Reactor,
-    token: Token,
-    /// The descriptor that is registered. Whoever owns it takes the registration out, under the
-    /// lock, before it closes it.
-    fd: RawFd,
+    /// `None` after an evacuation: the system still reports the descriptor to the old reactor, which
+    /// drops the events. Whoever has the descriptor next ends that.
+    token: Option<Token>,
+}
+
+impl Registration {
+    /// Stops the old reactor from watching `fd`.
+    fn end(self, fd: BorrowedFd<'_>) {
+        self.reactor.deregister(fd, self.token);
+    }
+
+    fn is_with(&self, reactor: &Reactor) -> bool {
+        self.token.is_some() && self.reactor.id() == reactor.id()
+    }
 }
 
 impl IoState {
@@ -105,10 +123,9 @@ impl IoState {
     }
 
     pub(crate) fn home(&self) -> Option<ReactorId> {
-        self.registration
-            .lock()
-            .as_ref()
-            .map(|registration| registration.reactor.id())
+        let slot = self.registration.lock();
+        let home = slot.as_ref().filter(|home| home.token.is_some())?;
+        Some(home.reactor.id())
     }
 
     /// True if readiness says all: a reactor watches the source and its edges need no re-arming.
@@ -116,7 +133,7 @@ impl IoState {
         self.registration
             .lock()
             .as_ref()
-            .is_some_and(|registration| !registration.reactor.driver().needs_rearm())
+            .is_some_and(|home| home.token.is_some() && !home.reactor.driver().needs_rearm())
     }
 
     pub(crate) fn migrations(&self) -> u64 {
@@ -126,8 +143,8 @@ impl IoState {
     /// Stops watching `fd`. What was known about it is forgotten.
     pub(crate) fn deregister(&self, fd: BorrowedFd<'_>) {
         let mut slot = self.registration.lock();
-        if let Some(registration) = slot.take() {
-            registration.reactor.deregister(fd, registration.token);
+        if let Some(home) = slot.take() {
+            home.end(fd);
             self.waiters.settled(0);
             if !self.readiness.load().is_shut_down() {
                 self.readiness.reset();
@@ -136,54 +153,48 @@ impl IoState {
     }
 
     /// Takes the source away from `reactor`, if that watches it, and collects its waiters: they try
-    /// again and register elsewhere.
-    pub(crate) fn evacuate(&self, reactor: ReactorId, wakers: &mut Vec<Waker>) {
+    /// again and register elsewhere. The descriptor is not at hand, so telling the system is left to
+    /// them.
+    pub(crate) fn evacuate(&self, reactor: &Reactor, wakers: &mut Vec<Waker>) {
         let mut slot = self.registration.lock();
-        if slot
-            .as_ref()
-            .is_none_or(|home| home.reactor.id() != reactor)
-        {
+        let Some(home) = slot.as_mut().filter(|home| home.is_with(reactor)) else {
             return;
+        };
+        if let Some(token) = home.token.take() {
+            reactor.forget(token);
         }
-        let Some(home) = slot.take() else { return };
-        // SAFETY: the registration was in place and its lock is held, so by the invariant of
-        // `Registration::fd` the owner has not closed the descriptor.
-        let fd = unsafe { BorrowedFd::borrow_raw(home.fd) };
-        home.reactor.deregister(fd, home.token);
         self.waiters.settled(0);
-        if !self.readiness.load().is_shut_down() {
-            self.readiness.reset();
-        }
+        // An event that the old reactor had taken may be lost, so everybody is to try.
+        self.readiness.assume_ready();
         self.waiters.take(true, true, wakers);
     }
 
     fn settle(self: &Arc<Self>, fd: BorrowedFd<'_>, reactor: &Reactor) -> io::Result<()> {
         let mut slot = self.registration.lock();
-        match &mut *slot {
-            None => {
-                let token = reactor.register(fd, self.clone())?;
-                *slot = Some(Registration {
-                    reactor: reactor.clone(),
-                    token,
-                    fd: fd.as_raw_fd(),
-                });
-            }
+        let watched = match &*slot {
             // Another waiter was faster.
-            Some(home) if home.reactor.id() == reactor.id() => return Ok(()),
-            Some(home) => {
-                let Ok(token) = reactor.register(fd, self.clone()) else {
-                    // Not a failure of the wait: the old home goes on watching.
-                    return Ok(());
-                };
-                let new = Registration {
-                    reactor: reactor.clone(),
-                    token,
-                    fd: fd.as_raw_fd(),
-                };
-                let old = std::mem::replace(home, new);
-                old.reactor.deregister(fd, old.token);
-                self.migrations.fetch_add(1, Ordering::Relaxed);
+            Some(home) if home.is_with(reactor) => return Ok(()),
+            home => home.as_ref().is_some_and(|home| home.token.is_some()),
+        };
+        if !watched {
+            // The system refuses to register with the same reactor twice.
+            if let Some(evacuated) = slot.take() {
+                evacuated.end(fd);
             }
+        }
+        let token = match reactor.register(fd, self.clone()) {
+            Ok(token) => token,
+            // Not a failure of the wait: the old home goes on watching.
+            Err(_) if watched => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let new = Registration {
+            reactor: reactor.clone(),
+            token: Some(token),
+        };
+        if let Some(old) = slot.replace(new) {
+            old.end(fd);
+            self.migrations.fetch_add(1, Ordering::Relaxed);
         }
         self.waiters.settled(reactor.id().get());
         Ok(())
@@ -197,11 +208,15 @@ impl IoState {
     fn rearm(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         let slot = self.registration.lock();
         match &*slot {
-            Some(home) => {
+            Some(Registration {
+                reactor,
+                token: Some(token),
+            }) => {
                 let (read, write) = self.waiters.waiting();
-                home.reactor.driver().rearm(fd, home.token, read, write)
+                reactor.driver().rearm(fd, *token, read, write)
             }
-            None => Ok(()),
+            // Evacuated meanwhile, which woke the caller's task.
+            _ => Ok(()),
         }
     }
 }

@@ -67,5 +67,7 @@ pub use io_future::{IoFuture, ReadyFuture};
 pub use reactor::{OutsideSleep, Reactor, ReactorId, ReactorMetrics};
 pub use source::Source;
 pub use sys::TimerSlack;
+#[doc(hidden)]
+pub use sys::priority as thread_priority;
 pub use timer::Timer;
 pub use turn::{Scratch, Turn, Wait};

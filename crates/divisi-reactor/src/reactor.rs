@@ -242,7 +242,7 @@ impl Reactor {
     pub fn evacuate(&self) {
         let mut wakers = Vec::new();
         for state in self.inner.sources.states() {
-            state.evacuate(self.id(), &mut wakers);
+            state.evacuate(self, &mut wakers);
         }
         self.inner.timers.evacuate(&mut wakers);
         wake_all(wakers);
@@ -282,9 +282,16 @@ impl Reactor {
         Ok(token)
     }
 
-    /// Stops watching `fd`. Events that are under way are dropped.
-    pub(crate) fn deregister(&self, fd: BorrowedFd<'_>, token: Token) {
+    /// Drops all events with this token from now on.
+    pub(crate) fn forget(&self, token: Token) {
         self.inner.sources.remove(token);
+    }
+
+    /// Stops watching `fd`. Events that are under way are dropped.
+    pub(crate) fn deregister(&self, fd: BorrowedFd<'_>, token: Option<Token>) {
+        if let Some(token) = token {
+            self.forget(token);
+        }
         // It fails only if the descriptor is not registered (any more): what was asked for.
         let _ = self.inner.driver.remove(fd);
     }

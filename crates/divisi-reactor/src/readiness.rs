@@ -6,7 +6,7 @@
 //!
 //! | bit | set by | cleared by |
 //! |---|---|---|
-//! | `READABLE`, `WRITABLE` | an event of that direction; a new word | the operation that hit its end |
+//! | `READABLE`, `WRITABLE` | an event of that direction; a new word; an evacuation | the operation that hit its end |
 //! | `READ_CLOSED` | the peer shut its writing side (`EPOLLRDHUP`) | never |
 //! | `CLOSED`, `ERROR` | `EPOLLHUP`, `EPOLLERR`; both also set both directions | never |
 //! | `URGENT` | out-of-band data (`EPOLLPRI`) | never |
@@ -219,6 +219,11 @@ impl Readiness {
         self.deliver(Ready::SHUT_DOWN | Ready::READABLE | Ready::WRITABLE);
     }
 
+    /// An event may have been lost: both directions are worth trying.
+    pub(crate) fn assume_ready(&self) {
+        self.deliver(Ready::READABLE | Ready::WRITABLE);
+    }
+
     /// Forgets everything. The caller has exclusive use of the unregistered source.
     pub(crate) fn reset(&self) {
         self.0.store(Readiness::FRESH, Ordering::Release);
@@ -312,6 +317,16 @@ mod tests {
         word.shut_down();
         assert!(word.load().is_shut_down());
         assert!(word.load().allows(Read) && word.load().allows(Write));
+    }
+
+    #[test]
+    fn assuming_readiness_forbids_a_clear_that_is_under_way() {
+        let word = Readiness::new();
+        let seen = word.load();
+        word.clear(Write, seen);
+        word.assume_ready();
+        assert_eq!(word.clear(Read, seen), Clear::Changed);
+        assert!(word.load().allows(Write));
     }
 
     #[test]

@@ -116,3 +116,67 @@ fn a_timer_that_was_due_when_it_was_evacuated_fires() {
             .is_ready()
     );
 }
+
+#[test]
+fn an_evacuated_source_can_return_to_the_same_reactor() {
+    let reactor = Reactor::new(Clock::real()).unwrap();
+    let (near, mut far) = UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    let source = Source::new(near);
+    let (woken, waker) = counted();
+    assert!(poll_read(&source, &waker, &reactor).is_pending());
+    reactor.evacuate();
+    assert!(poll_read(&source, &waker, &reactor).is_pending());
+    assert_eq!(source.home(), Some(reactor.id()));
+    assert_eq!(source.migrations(), 0);
+    far.write_all(b"y").unwrap();
+    let mut scratch = Scratch::new(8);
+    while woken.0.load(Ordering::SeqCst) == 1 {
+        reactor.turn(&mut scratch, Wait::Until(None)).unwrap();
+    }
+    assert_eq!(poll_read(&source, &waker, &reactor), Poll::Ready(b'y'));
+}
+
+#[test]
+fn data_whose_edge_went_to_the_evacuated_reactor_is_read_at_once() {
+    let reactor = Reactor::new(Clock::real()).unwrap();
+    let (near, mut far) = UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    let source = Source::new(near);
+    let (_woken, waker) = counted();
+    assert!(poll_read(&source, &waker, &reactor).is_pending());
+    far.write_all(b"z").unwrap();
+    reactor.evacuate();
+    // Whatever the old reactor takes from the system now finds nobody.
+    reactor.turn(&mut Scratch::new(8), Wait::Poll).unwrap();
+    assert_eq!(reactor.metrics().events, 0);
+    assert_eq!(poll_read(&source, &waker, &reactor), Poll::Ready(b'z'));
+}
+
+#[test]
+fn a_source_that_is_dropped_after_its_evacuation_leaves_no_registration() {
+    let reactor = Reactor::new(Clock::real()).unwrap();
+    let (near, _far) = UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    // The same descriptor, shared, so that a second registration would be refused.
+    let near = Arc::new(near);
+    let (_woken, waker) = counted();
+    let wait = |source: &Source<Arc<UnixStream>>| {
+        let mut cx = Context::from_waker(&waker);
+        source.poll_io(
+            &mut cx,
+            Direction::Read,
+            || Ok(reactor.clone()),
+            |stream| {
+                let mut stream = &**stream;
+                stream.read(&mut [0]).map(Progress::full)
+            },
+        )
+    };
+    let first = Source::new(near.clone());
+    assert!(wait(&first).is_pending());
+    reactor.evacuate();
+    drop(first);
+    let second = Source::new(near);
+    assert!(wait(&second).is_pending(), "refused: registered twice");
+}

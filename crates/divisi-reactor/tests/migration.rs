@@ -147,8 +147,22 @@ proptest! {
 
 #[test]
 fn connections_that_are_bounced_between_two_threads_lose_no_message() {
+    let migrations = bounce(2_000, |_| {});
+    assert!(migrations > 0, "nothing ever moved");
+}
+
+#[test]
+fn connections_of_reactors_that_are_evacuated_all_the_time_lose_no_message() {
+    bounce(1_000, |reactors| {
+        reactors.iter().for_each(Reactor::evacuate);
+        thread::yield_now();
+    });
+}
+
+/// Passes messages over connections that are waited for from changing reactors, which two threads
+/// turn, while another one goes on to `disturb` them. Returns how often a source moved.
+fn bounce(messages: usize, disturb: fn(&[Reactor])) -> u64 {
     const CONNECTIONS: usize = 8;
-    const MESSAGES: usize = 2_000;
     let reactors = [Loop::new().reactor, Loop::new().reactor];
     let stop = Arc::new(AtomicBool::new(false));
     let turners: Vec<_> = reactors
@@ -165,6 +179,15 @@ fn connections_that_are_bounced_between_two_threads_lose_no_message() {
         })
         .collect();
 
+    let disturber = {
+        let (reactors, stop) = (reactors.clone(), stop.clone());
+        thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                disturb(&reactors);
+                thread::yield_now();
+            }
+        })
+    };
     let workers: Vec<_> = (0..CONNECTIONS)
         .map(|connection| {
             let reactors = reactors.clone();
@@ -172,7 +195,7 @@ fn connections_that_are_bounced_between_two_threads_lose_no_message() {
                 let (near, far) = unix_pair();
                 let ends = [Source::new(near), Source::new(far)];
                 let mut random = connection as u64 + 1;
-                for message in 0..MESSAGES {
+                for message in 0..messages {
                     random ^= random << 13;
                     random ^= random >> 7;
                     random ^= random << 17;
@@ -213,15 +236,16 @@ fn connections_that_are_bounced_between_two_threads_lose_no_message() {
         .into_iter()
         .map(|worker| worker.join().unwrap())
         .sum();
-    assert!(migrations > 0, "nothing ever moved");
     stop.store(true, Ordering::Relaxed);
     reactors.iter().for_each(Reactor::notify);
     turners
         .into_iter()
         .for_each(|turner| turner.join().unwrap());
+    disturber.join().unwrap();
     for reactor in &reactors {
         assert_eq!(reactor.metrics().sources, 0);
     }
+    migrations
 }
 
 struct Unpark(thread::Thread, AtomicBool);

@@ -488,8 +488,8 @@ fn an_object_without_readiness_is_refused_with_a_clear_error() {
         assert_eq!(ReactorError::of(&error), Some(ReactorError::NotPollable));
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains("blocking"));
-    } else {
-        assert!(!SHORT_CLEARS, "epoll accepted a regular file");
+    } else if SHORT_CLEARS {
+        panic!("epoll accepted a regular file");
     }
     drop(future);
 }

@@ -19,6 +19,7 @@ mod driver;
 #[path = "portable.rs"]
 mod driver;
 
+pub mod priority;
 mod slack;
 
 pub(crate) use driver::{Driver, Events};
