@@ -138,7 +138,7 @@ fn play(steps: &[Step]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
     #[test]
     fn any_script_ends_the_task_once(steps in steps()) {
         play(&steps)?;
