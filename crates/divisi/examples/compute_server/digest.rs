@@ -171,8 +171,8 @@ fn check(stopped: &AtomicBool) -> io::Result<()> {
 /// Work on a pool that ends when nobody waits for it any more.
 ///
 /// Dropping a `JoinHandle` lets its job go on, and a closure that runs cannot be interrupted from
-/// outside. So dropping a `Job` does two things: it takes the job out of the queue if it has not
-/// started, and raises a flag that a running one looks at.
+/// outside. So dropping a `Job` does two things: it cancels the job, so that it never starts if it
+/// has not yet, and raises a flag that a running one looks at.
 struct Job<T> {
     handle: JoinHandle<io::Result<T>>,
     stopped: Arc<AtomicBool>,
