@@ -182,7 +182,12 @@ impl fmt::Debug for Clock {
 
 /// The nanoseconds of a duration; `u64::MAX` (584 years) for everything longer.
 pub(crate) fn saturating_nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    // On the path of every timer: no 128-bit arithmetic.
+    duration
+        .as_secs()
+        .checked_mul(1_000_000_000)
+        .and_then(|nanos| nanos.checked_add(duration.subsec_nanos().into()))
+        .unwrap_or(u64::MAX)
 }
 
 #[cfg(all(test, not(divisi_loom)))]
@@ -224,6 +229,20 @@ mod tests {
         assert_eq!(clock.advance(Duration::ZERO), Err(NotVirtual));
         assert_eq!(clock.advance_to(Instant::now()), Err(NotVirtual));
         assert!(NotVirtual.to_string().contains("manual clock"));
+    }
+
+    #[test]
+    fn nanoseconds_saturate() {
+        for (duration, nanos) in [
+            (Duration::ZERO, 0),
+            (Duration::new(3, 7), 3_000_000_007),
+            (Duration::from_nanos(u64::MAX), u64::MAX),
+            (Duration::from_nanos(u64::MAX - 1), u64::MAX - 1),
+            (Duration::from_secs(u64::MAX / 1_000_000_000 + 1), u64::MAX),
+            (Duration::MAX, u64::MAX),
+        ] {
+            assert_eq!(saturating_nanos(duration), nanos);
+        }
     }
 
     #[test]

@@ -95,12 +95,12 @@ impl Timer {
     ) -> Poll<io::Result<()>> {
         match &self.state {
             State::Elapsed => Poll::Ready(Ok(())),
-            State::Idle => self.arm(cx, &home()?),
+            State::Idle => self.arm(cx, home()?),
             State::Armed { reactor, key } => match reactor.timers().poll(*key, cx.waker()) {
                 Ok(false) => Poll::Pending,
                 Ok(true) if reactor.timers().fired_early(self.deadline) => {
                     self.state = State::Idle;
-                    self.arm(cx, &home()?)
+                    self.arm(cx, home()?)
                 }
                 Ok(true) => {
                     self.state = State::Elapsed;
@@ -138,20 +138,17 @@ impl Timer {
         matches!(self.state, State::Elapsed)
     }
 
-    fn arm(&mut self, cx: &mut Context<'_>, reactor: &Reactor) -> Poll<io::Result<()>> {
+    fn arm(&mut self, cx: &mut Context<'_>, reactor: Reactor) -> Poll<io::Result<()>> {
         match reactor.timers().arm(self.deadline, cx.waker())? {
             Arm::Due => {
                 self.state = State::Elapsed;
                 Poll::Ready(Ok(()))
             }
             Arm::Armed { key, notify } => {
-                self.state = State::Armed {
-                    reactor: reactor.clone(),
-                    key,
-                };
                 if notify {
                     reactor.notify();
                 }
+                self.state = State::Armed { reactor, key };
                 Poll::Pending
             }
         }

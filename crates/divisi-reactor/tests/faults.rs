@@ -6,6 +6,7 @@ mod support;
 
 use divisi_reactor::{Clock, Reactor, Scratch, Wait};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::*;
@@ -39,6 +40,11 @@ fn a_reactor_without_descriptors_left_is_an_error_and_leaks_none() {
     }
     let old = getrlimit(Resource::Nofile);
     let open = || std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+    // The limit is one of numbers, and the lowest free number is given out: fill the holes.
+    let fillers: Vec<_> = (0..32)
+        .map(|_| std::fs::File::open("/dev/null").unwrap())
+        .collect();
+    let used = fillers.iter().map(AsRawFd::as_raw_fd).max().unwrap() as u64 + 1;
     let before = open();
     // Each step lets one more descriptor be opened, so every open of `new` fails once.
     let mut refused = 0;
@@ -46,7 +52,7 @@ fn a_reactor_without_descriptors_left_is_an_error_and_leaks_none() {
         setrlimit(
             Resource::Nofile,
             Rlimit {
-                current: Some(before - 1 + room),
+                current: Some(used + room),
                 maximum: old.maximum,
             },
         )

@@ -44,7 +44,9 @@ impl Driver {
             Event::all(key(token))
         };
         // SAFETY: `crate::source::Source` owns the object behind `fd` and calls `remove` before it
-        // drops it, hands it out, or lends it mutably.
+        // drops it, hands it out, or lends it mutably. A source that is leaked leaks its object too;
+        // if that was only borrowed, its number may be reused while it is registered, which makes
+        // events for a state that nobody waits for: no memory is reached through it.
         let added = unsafe {
             self.poller
                 .add_with_mode(fd.as_raw_fd(), interest, self.mode)

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 
 /// Lowers the calling thread's timer slack to 1 ns while it lives.
 ///
-/// Linux lets a timed wait end up to 50 µs late by default. On this clock's systems without such a
-/// setting the guard does nothing.
+/// Linux lets a timed wait end up to 50 µs late by default. On systems without such a setting the
+/// guard does nothing.
 ///
 /// The guard belongs to the thread that made it and cannot leave it. Threads started meanwhile
 /// inherit the lowered value.
