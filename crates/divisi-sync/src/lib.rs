@@ -24,15 +24,19 @@
 mod acquiring;
 mod barrier;
 mod blocking;
+pub mod broadcast;
 mod condvar;
 mod event;
 mod facade;
+pub mod mpsc;
 mod mutex;
 mod notify;
 mod once_cell;
 pub mod oneshot;
+pub mod queue;
 mod rw_lock;
 mod semaphore;
+pub mod watch;
 
 pub use barrier::{Barrier, BarrierWait, BrokenBarrier};
 pub use condvar::Condvar;

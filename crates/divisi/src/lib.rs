@@ -39,7 +39,7 @@
 //! | call what waits | [`spawn_blocking`] |
 //! | compute | [`offload`], [`compute`] |
 //! | wait for other tasks | [`sync`] |
-//! | pass values between tasks | [`channel`] |
+//! | pass values between tasks | [`channel`], [`queue`] |
 //! | see what goes on | [`Handle::tasks`], [`Handle::metrics`], [`runtime::Builder::exception_handler`] |
 //!
 //! # Platforms
@@ -58,6 +58,7 @@ pub mod future;
 pub mod hyper;
 pub mod io;
 pub mod net;
+pub mod queue;
 pub mod runtime;
 pub mod sync;
 pub mod task;

@@ -1,0 +1,74 @@
+//! The sending end.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::Receiver;
+use super::chan::Chan;
+use crate::mpsc::SendError;
+
+/// The sending end. Clones send into the same channel, which ends when the last is dropped.
+pub struct Sender<T> {
+    chan: Arc<Chan<T>>,
+}
+
+impl<T> Sender<T> {
+    /// For the one sender that `chan` counts from the beginning.
+    pub(super) fn new(chan: Arc<Chan<T>>) -> Self {
+        Self { chan }
+    }
+
+    /// Sends a value to all receivers and returns how many these are. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// The value comes back if there is no receiver.
+    pub fn send(&self, value: T) -> Result<usize, SendError<T>> {
+        self.chan.send(value)
+    }
+
+    /// One more receiver, for what is sent from now on.
+    pub fn subscribe(&self) -> Receiver<T> {
+        let next = self.chan.add_receiver();
+        Receiver::new(self.chan.clone(), next)
+    }
+
+    /// How many receivers there are.
+    pub fn receivers(&self) -> usize {
+        self.chan.waiters.lock().receivers()
+    }
+
+    /// How many values are kept because some receiver has not seen them.
+    pub fn len(&self) -> usize {
+        self.chan.waiters.lock().len()
+    }
+
+    /// Whether all receivers have seen everything.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        self.chan.add_sender();
+        Self {
+            chan: self.chan.clone(),
+        }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.chan.remove_sender();
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("len", &self.len())
+            .field("receivers", &self.receivers())
+            .finish()
+    }
+}
