@@ -7,15 +7,18 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use divisi_task::{Runnable, budget};
+use divisi_task::{Runnable, budget, current};
+
+use crate::compute::{Caught, MISLED, caught_in_job};
 
 /// How the job that a thread ran last came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The closure was dropped without being called: cancelled before its start.
+    /// The closure was dropped without being called, or unwound at a checkpoint.
     Cancelled,
     Returned,
     Panicked,
@@ -41,9 +44,21 @@ where
         let call = self.0.take().expect("a job's cell polls it once");
         // Stays in place if the call unwinds.
         OUTCOME.set(Outcome::Panicked);
-        let value = call();
-        OUTCOME.set(Outcome::Returned);
-        Poll::Ready(value)
+        match catch_unwind(AssertUnwindSafe(call)) {
+            Ok(value) => {
+                OUTCOME.set(Outcome::Returned);
+                Poll::Ready(value)
+            }
+            Err(payload) => match caught_in_job(payload, current::id()) {
+                Caught::Cancelled => {
+                    OUTCOME.set(Outcome::Cancelled);
+                    // The request to cancel stands in the cell, which completes as cancelled instead of waiting.
+                    Poll::Pending
+                }
+                Caught::Misled => panic!("{MISLED}"),
+                Caught::Panic(payload) => resume_unwind(payload),
+            },
+        }
     }
 }
 
@@ -62,9 +77,7 @@ pub(crate) fn run(job: Runnable) -> Outcome {
     OUTCOME.set(Outcome::Cancelled);
     // The cell catches the closure's own panic. What can still unwind is foreign code called for the job (a joiner's
     // waker, a panic handler); the panic hook has reported it, and the thread has other jobs to serve.
-    drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(
-        || job.run(),
-    )));
+    drop(catch_unwind(AssertUnwindSafe(|| job.run())));
     OUTCOME.get()
 }
 

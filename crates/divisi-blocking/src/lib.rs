@@ -29,15 +29,17 @@ mod census;
 pub mod compute;
 mod error;
 mod job;
+mod offload;
 mod stuck;
 mod sync;
 mod thread;
 
-pub use blocking::{BlockingMetrics, BlockingPool, BlockingPoolBuilder};
+pub use blocking::{BlockingMetrics, BlockingPool, BlockingPoolBuilder, CpuBoundJob};
 pub use compute::{
-    ComputeMetrics, ComputePool, ComputePoolBuilder, ComputePriority, OffloadOptions, OffloadScope,
-    Permit, Priority, Reserve, offload_scope,
+    ComputeMetrics, ComputePool, ComputePoolBuilder, ComputePriority, ComputeYield, OffloadOptions,
+    OffloadScope, Parallel, Permit, Priority, Reserve, offload_scope,
 };
 pub use error::{BuildError, SpawnError, TryOffloadError};
+pub use offload::{Offload, Work};
 pub use stuck::StuckJob;
 pub use thread::{ThreadBody, ThreadSpawner};

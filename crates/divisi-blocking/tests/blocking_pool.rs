@@ -423,3 +423,41 @@ fn what_cannot_work_is_refused_when_it_is_built() {
         BuildError::ThreadName("a\0b".into())
     );
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_job_that_computes_is_told_from_one_that_waits() {
+    let (tell, told) = mpsc::channel();
+    let pool = BlockingPool::builder()
+        .on_cpu_bound(move |job| tell.send(job.clone()).unwrap())
+        .build()
+        .unwrap();
+    let waits = pool
+        .spawn(|| thread::sleep(Duration::from_millis(20)))
+        .unwrap();
+    block_on(waits).unwrap();
+    // The share of the core that it gets depends on the machine: it goes on until one was found to compute.
+    let computing = (0..1_000).find_map(|_| {
+        let job = pool
+            .spawn(|| {
+                let until = Instant::now() + Duration::from_millis(12);
+                while Instant::now() < until {
+                    std::hint::spin_loop();
+                }
+            })
+            .unwrap();
+        let id = job.id();
+        block_on(job).unwrap();
+        // Sent after the handle was told.
+        told.recv_timeout(Duration::from_millis(100))
+            .ok()
+            .map(|told| (id, told))
+    });
+    let (id, report) = computing.expect("one of a thousand had a core for 12 ms");
+    assert_eq!(report.id, id);
+    assert!(
+        report.to_string().contains("give it to `offload`"),
+        "{report}"
+    );
+    assert!(report.spawned_at.file().ends_with("blocking_pool.rs"));
+}

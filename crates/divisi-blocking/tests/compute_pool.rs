@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use divisi_blocking::compute::{checkpoint, on_compute_thread};
 use divisi_blocking::{
-    BuildError, ComputeMetrics, ComputePool, ComputePoolBuilder, ComputePriority, OffloadOptions,
-    Priority, SpawnError, TryOffloadError, offload_scope,
+    BuildError, ComputeMetrics, ComputePool, ComputePoolBuilder, OffloadOptions, Priority,
+    SpawnError, TryOffloadError, offload_scope,
 };
 use divisi_task::JoinHandle;
 use futures_lite::future::{block_on, poll_once};
@@ -20,8 +20,11 @@ use rayon::prelude::*;
 /// Far longer than anything takes that works; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Without the starvation guard, which a busy machine may call upon, and then one job more runs than there are threads.
 fn pool(threads: usize) -> ComputePoolBuilder {
-    ComputePool::builder().threads(threads)
+    ComputePool::builder()
+        .threads(threads)
+        .starvation_guard(false)
 }
 
 fn join<T>(handle: JoinHandle<T>) -> T {
@@ -460,30 +463,6 @@ fn jobs_one_at_a_time_are_never_stranded() {
     for n in 0..3_000 {
         assert_eq!(join(pool.offload(move || n).unwrap()), n);
     }
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn threads_are_as_nice_as_was_asked_for() {
-    /// The nice value of the calling thread: field 19 of its stat line, counted after the name's closing parenthesis.
-    fn nice() -> i32 {
-        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-        let (_, fields) = stat.rsplit_once(')').unwrap();
-        fields.split_whitespace().nth(16).unwrap().parse().unwrap()
-    }
-    let own = nice();
-    let asked = [
-        (ComputePriority::Normal, 0),
-        (ComputePriority::Low, 10),
-        (ComputePriority::Background, 19),
-        (ComputePriority::Idle, 19),
-    ];
-    for (priority, steps) in asked {
-        let pool = pool(1).priority(priority).build().unwrap();
-        assert_eq!(join(pool.offload(nice).unwrap()), (own + steps).min(19));
-        assert_eq!(pool.metrics().demotion_failed, 0);
-    }
-    assert_eq!(nice(), own, "a pool leaves its user's thread alone");
 }
 
 #[test]

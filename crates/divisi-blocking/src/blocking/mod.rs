@@ -8,6 +8,7 @@
 //! - Wake-ups and thread starts happen outside the lock.
 
 mod builder;
+mod misuse;
 mod roster;
 mod worker;
 
@@ -22,11 +23,14 @@ use parking_lot::{Condvar, Mutex};
 
 pub use builder::BlockingPoolBuilder;
 use builder::PanicHook;
+use misuse::CpuBoundHook;
+pub use misuse::CpuBoundJob;
 use roster::{Refused, Roster, Summons};
 
 use crate::census::Census;
 use crate::error::{SpawnError, no_thread};
 use crate::job;
+use crate::offload::Work;
 use crate::stuck::{self, Running, StuckJob};
 use crate::thread::ThreadConfig;
 
@@ -60,6 +64,7 @@ pub(crate) struct Shared {
     threads: ThreadConfig,
     keep_alive: Duration,
     unhandled_panic: Option<PanicHook>,
+    cpu_bound: Option<CpuBoundHook>,
     /// Threads asked for since the pool was made; gives them their numbers.
     asked_for: AtomicUsize,
     start_failures: AtomicUsize,
@@ -103,6 +108,7 @@ impl BlockingPool {
                 threads: builder.threads,
                 keep_alive: builder.keep_alive,
                 unhandled_panic: builder.unhandled_panic,
+                cpu_bound: builder.cpu_bound,
                 asked_for: AtomicUsize::new(0),
                 start_failures: AtomicUsize::new(0),
             }),
@@ -147,6 +153,15 @@ impl BlockingPool {
                 self.shared.census.leave();
                 Err(closed.into())
             }
+        }
+    }
+
+    /// Takes work from elsewhere.
+    pub(crate) fn execute_work(&self, work: Work) {
+        match self.shared.census.enter() {
+            // If no thread can be had, or the pool was just closed, the job is dropped, and the handle says so.
+            Ok(()) => drop(self.shared.submit(work.into_runnable())),
+            Err(closed) => work.refuse(SpawnError::from(closed).to_string()),
         }
     }
 

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::Shared;
 use super::roster::{Duty, SeatId};
+use super::{Shared, misuse};
 use crate::job;
 
 /// Runs until the roster lets the thread go.
@@ -19,7 +19,10 @@ pub(super) fn run(shared: &Arc<Shared>, seat: SeatId, doorbell: &Receiver<()>) {
         duty = match duty {
             Duty::Run(job, summons) => {
                 shared.answer(summons);
-                job::run(job);
+                match &shared.cpu_bound {
+                    None => drop(job::run(job)),
+                    Some(hook) => misuse::run_watched(job, hook),
+                }
                 shared.census.leave();
                 let now = Instant::now();
                 shared.roster.lock().next(seat, now)

@@ -8,8 +8,9 @@ use std::thread;
 
 use divisi_task::{Registry, UnhandledPanic};
 
-use super::context::YieldHook;
-use super::{ComputePool, ComputePriority};
+use super::checkpoint::YieldHook;
+use super::nice::IdleClass;
+use super::{ComputePool, ComputePriority, ComputeYield};
 use crate::census::QuietHook;
 use crate::error::{BuildError, check_name};
 use crate::thread::{ThreadBody, ThreadConfig};
@@ -27,7 +28,11 @@ pub struct ComputePoolBuilder {
     pub(super) registry: Option<Arc<Registry>>,
     pub(super) unhandled_panic: Option<PanicHook>,
     pub(super) stray_panic: Option<StrayPanicHook>,
+    pub(super) idle_class: Option<IdleClass>,
+    pub(super) yields: ComputeYield,
     pub(super) yield_when: Option<YieldHook>,
+    pub(super) helps: bool,
+    pub(super) ticker: bool,
     pub(super) on_quiet: Option<QuietHook>,
 }
 
@@ -41,7 +46,11 @@ impl ComputePoolBuilder {
             registry: None,
             unhandled_panic: None,
             stray_panic: None,
+            idle_class: None,
+            yields: ComputeYield::default(),
             yield_when: None,
+            helps: true,
+            ticker: false,
             on_quiet: None,
         }
     }
@@ -126,11 +135,46 @@ impl ComputePoolBuilder {
         self
     }
 
-    /// Asked between jobs and at [`checkpoint`](super::checkpoint)s, at most every 100 us on each thread: does I/O wait
-    /// for a core? If yes, the thread yields its core once. The function must not block, and must not take a lock that an async
-    /// worker takes. Default: no, never.
+    /// How a thread gets into the system's idle class, for [`ComputePriority::Idle`]: called on each compute thread. Default: it
+    /// cannot.
+    pub fn idle_class(
+        mut self,
+        become_idle: impl Fn() -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.idle_class = Some(Arc::new(become_idle));
+        self
+    }
+
+    /// When compute threads give their core away, between jobs and at [`checkpoint`](super::checkpoint)s. Default:
+    /// [`ComputeYield::WhenIoWaits`].
+    pub fn yields(mut self, when: ComputeYield) -> Self {
+        self.yields = when;
+        self
+    }
+
+    /// For [`ComputeYield::WhenIoWaits`]: does I/O wait for a core? Asked at most every 100 us on each thread. The function must
+    /// not block, and must not take a lock that an async worker takes. Default: no, never.
     pub fn yield_when(mut self, io_waits: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         self.yield_when = Some(Arc::new(io_waits));
+        self
+    }
+
+    /// Whether a helper of the process's own priority runs a job when the compute threads are starved: when they want to run, jobs wait, and
+    /// all of them together got less than a tenth of one core for 50 ms, because other programs took the cores. It runs
+    /// one job, and then the next only if that goes on. Default: yes, if the threads are [lowered](Self::priority). Linux only.
+    ///
+    /// `par_iter` and the like inside that one job run on the helper alone, since the threads that could help it are those that
+    /// do not get to run.
+    pub fn starvation_guard(mut self, on: bool) -> Self {
+        self.helps = on;
+        self
+    }
+
+    /// Whether one thread per core, of the process's own priority, wakes up every 0.5 ms while jobs run, so that the kernel decides
+    /// anew who runs. It helps I/O beside closures that run for long and never come to a
+    /// [`checkpoint`](super::checkpoint), for 0.5 % of the cores. Default: no. Linux only.
+    pub fn ticker(mut self, on: bool) -> Self {
+        self.ticker = on;
         self
     }
 
@@ -163,6 +207,9 @@ impl fmt::Debug for ComputePoolBuilder {
             .field("threads", &self.limit)
             .field("priority", &self.priority)
             .field("queue_bound", &self.queue_bound)
+            .field("yields", &self.yields)
+            .field("starvation_guard", &self.helps)
+            .field("ticker", &self.ticker)
             .field("config", &self.threads)
             .finish_non_exhaustive()
     }

@@ -1,22 +1,34 @@
-//! What a compute thread knows about itself, and the two things that code running on it may ask: is this a compute
-//! thread, and does I/O want the core.
+//! What a compute thread knows about itself: which pool it belongs to, whether a runner is on its stack, and for which job
+//! the code on top of the stack works.
+//!
+//! # Whose code is this
+//!
+//! A checkpoint has to know which job it may unwind. The thread that runs a job knows it; and so does a part that
+//! [`offload_scope`](super::offload_scope) has sent to another thread, because the scope takes the knowledge along and
+//! forgets it while it only waits (rayon may run any other job's parts below it meanwhile). What a job hands to rayon
+//! directly (`par_iter`, `rayon::join`) is out of sight: a part of it that another thread has taken counts as nobody's there, or,
+//! if that thread waits in a `rayon::join` of its own, as that thread's job's. [`checkpoint`](super::checkpoint) tells users.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Answers whether somebody who does I/O waits for a core.
-pub(super) type YieldHook = Arc<dyn Fn() -> bool + Send + Sync>;
+use super::Shared;
+use super::checkpoint::Owner;
 
-/// How often a thread asks its hook at most. The hook costs a system call, some 0.3 us; asked every 100 us that is
-/// lost in the noise, and I/O under full load still waits little longer than that (measured: p99 0.2 ms instead of 4 ms).
-const ASK_EVERY: Duration = Duration::from_micros(100);
-
-struct Context {
-    yield_when: Option<YieldHook>,
-    asked: Cell<Option<Instant>>,
+pub(super) struct Context {
+    pub(super) shared: Arc<Shared>,
+    /// When the thread last asked whether to yield or to end.
+    pub(super) asked: Cell<Option<Instant>>,
     /// A runner is on this thread's stack.
     serving: Cell<bool>,
+    owner: RefCell<Option<Owner>>,
+}
+
+impl Context {
+    pub(super) fn owner(&self) -> Option<Owner> {
+        self.owner.borrow().clone()
+    }
 }
 
 thread_local! {
@@ -25,17 +37,26 @@ thread_local! {
 }
 
 /// Makes the calling thread a compute thread.
-pub(super) fn enter(yield_when: Option<YieldHook>) {
+pub(super) fn enter(shared: Arc<Shared>) {
     CONTEXT.with(|context| {
         let fresh = context
             .set(Context {
-                yield_when,
+                shared,
                 asked: Cell::new(None),
                 serving: Cell::new(false),
+                owner: RefCell::new(None),
             })
             .is_ok();
         debug_assert!(fresh, "a thread serves one compute pool");
     });
+}
+
+/// Calls `f` on a compute thread; `None` elsewhere.
+pub(super) fn with<R>(f: impl FnOnce(&Context) -> R) -> Option<R> {
+    CONTEXT
+        .try_with(|context| context.get().map(f))
+        .ok()
+        .flatten()
 }
 
 /// Whether the calling thread belongs to a compute pool.
@@ -48,45 +69,29 @@ pub(super) fn enter(yield_when: Option<YieldHook>) {
 /// ```
 #[must_use]
 pub fn on_compute_thread() -> bool {
-    CONTEXT
-        .try_with(|context| context.get().is_some())
-        .unwrap_or(false)
+    with(|_| ()).is_some()
 }
 
-/// Lets I/O have the core, if any waits for it. Call it every now and then from a long computation; it is cheap
-/// (reading the clock, and every 100 us asking whether I/O waits), and does nothing on a thread that is not a compute
-/// thread.
-///
-/// The pool calls it between jobs by itself.
-///
-/// ```
-/// use divisi_blocking::compute;
-///
-/// let mut sum = 0_u64;
-/// for chunk in (0..1_000_000_u64).collect::<Vec<_>>().chunks(10_000) {
-///     sum += chunk.iter().sum::<u64>();
-///     compute::checkpoint();
-/// }
-/// # assert_eq!(sum, 499_999_500_000);
-/// ```
-pub fn checkpoint() {
-    let hook = CONTEXT.try_with(|context| {
-        let context = context.get()?;
-        let hook = context.yield_when.as_ref()?;
-        let now = Instant::now();
-        if let Some(asked) = context.asked.get() {
-            if now.saturating_duration_since(asked) < ASK_EVERY {
-                return None;
-            }
-        }
-        context.asked.set(Some(now));
-        Some(Arc::clone(hook))
-    });
-    if let Ok(Some(hook)) = hook {
-        if hook() {
-            std::thread::yield_now();
-        }
+/// Says for whom this thread works, until it is dropped.
+pub(super) struct Working(Option<Owner>);
+
+impl Working {
+    pub(super) fn for_owner(owner: Option<Owner>) -> Self {
+        Self(with(|context| context.owner.replace(owner)).flatten())
     }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        let before = self.0.take();
+        // The last reference to a job may go here; nothing is borrowed while that happens.
+        drop(with(|context| context.owner.replace(before)));
+    }
+}
+
+/// For whom this thread works.
+pub(super) fn owner() -> Option<Owner> {
+    with(Context::owner).flatten()
 }
 
 /// Says that a runner is on this thread's stack, until it is dropped.
@@ -95,19 +100,15 @@ pub(super) struct Serving(());
 impl Serving {
     /// `None` if there is one already: the caller was called from within a job that waits for a part of itself.
     pub(super) fn begin() -> Option<Self> {
-        CONTEXT.with(|context| {
-            let context = context.get().expect("runners run on compute threads");
-            (!context.serving.replace(true)).then_some(Self(()))
-        })
+        let begun = with(|context| !context.serving.replace(true));
+        begun
+            .expect("runners run on compute threads")
+            .then_some(Self(()))
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        CONTEXT.with(|context| {
-            if let Some(context) = context.get() {
-                context.serving.set(false);
-            }
-        });
+        with(|context| context.serving.set(false));
     }
 }

@@ -37,6 +37,7 @@ use std::time::Duration;
 
 use divisi_task::TaskId;
 
+use super::helper::Watch;
 use super::{Job, Shared, runner, worker};
 use crate::error::{SpawnError, no_thread};
 
@@ -143,6 +144,10 @@ fn run(shared: &Arc<Shared>) {
     debug_assert!(published.is_ok(), "a pool has one dispatcher");
     // Pairs with the fence in `wake_dispatcher`.
     fence(SeqCst);
+    if let Some(ticker) = &shared.ticker {
+        ticker.start(shared);
+    }
+    let mut watch = Watch::default();
     loop {
         for _ in 0..shared.wanted.swap(0, SeqCst) {
             let shared = Arc::clone(shared);
@@ -156,15 +161,34 @@ fn run(shared: &Arc<Shared>) {
                 shared.cancel(job, super::SHUT_DOWN);
             }
             if shared.census.in_flight() == 0 {
+                if let Some(ticker) = &shared.ticker {
+                    ticker.end();
+                }
                 return;
             }
         }
         let bounced = shared.bounced.swap(0, SeqCst);
-        if bounced == 0 {
-            thread::park();
-        } else {
+        if bounced > 0 {
             thread::park_timeout(BOUNCE_RETRY);
             shared.wanted.fetch_add(bounced, Relaxed);
+        } else if let Some(time) = watch.look(shared) {
+            thread::park_timeout(time);
+        } else {
+            doze(shared);
         }
     }
+}
+
+/// Sleeps until somebody wakes the dispatcher: for a duty, or because a job waits that it has to watch over.
+fn doze(shared: &Shared) {
+    if !shared.helps {
+        return thread::park();
+    }
+    shared.dozing.store(true, SeqCst);
+    // Pairs with the fence in `Admission::claim`, by which a submitter orders its push before it looks here.
+    fence(SeqCst);
+    if !shared.has_work() {
+        thread::park();
+    }
+    shared.dozing.store(false, SeqCst);
 }

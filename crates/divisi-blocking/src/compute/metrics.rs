@@ -13,7 +13,7 @@ use crate::job::Outcome;
 pub struct ComputeMetrics {
     /// Threads now: 0 before the first job, then as many as configured.
     pub threads: usize,
-    /// Offloaded jobs that run now. Never more than the configured number of threads.
+    /// Offloaded jobs that run now. Never more than the configured number of threads, and one that is [`helped`](Self::helped).
     pub running: usize,
     /// The most jobs that ever ran at a time.
     pub running_peak: usize,
@@ -31,6 +31,12 @@ pub struct ComputeMetrics {
     pub stray_panics: u64,
     /// Threads that could not be made as nice as was asked for.
     pub demotion_failed: usize,
+    /// How often compute threads gave their core away, between jobs and at checkpoints.
+    pub yields: u64,
+    /// Jobs that the helper ran because the compute threads were starved of the cores.
+    pub helped: u64,
+    /// Wake-ups of the per-core tickers, if there are any.
+    pub ticks: u64,
     /// How often a runner began on a thread that was in the middle of a job, and had to be sent elsewhere.
     pub bounced: u64,
     /// How long jobs waited, from being submitted to being taken, all added up.
@@ -59,6 +65,9 @@ pub(super) struct Counters {
     panicked: AtomicU64,
     pub(super) stray_panics: AtomicU64,
     pub(super) demotion_failed: AtomicUsize,
+    pub(super) yields: AtomicU64,
+    pub(super) helped: AtomicU64,
+    pub(super) ticks: AtomicU64,
     pub(super) bounced: AtomicU64,
     queue_wait_ns: AtomicU64,
     run_ns: AtomicU64,
@@ -94,6 +103,9 @@ impl Counters {
             panicked: self.panicked.load(Relaxed),
             stray_panics: self.stray_panics.load(Relaxed),
             demotion_failed: self.demotion_failed.load(Relaxed),
+            yields: self.yields.load(Relaxed),
+            helped: self.helped.load(Relaxed),
+            ticks: self.ticks.load(Relaxed),
             bounced: self.bounced.load(Relaxed),
             queue_wait: Duration::from_nanos(self.queue_wait_ns.load(Relaxed)),
             run_time: Duration::from_nanos(self.run_ns.load(Relaxed)),

@@ -32,23 +32,29 @@
 //! [`offload_scope`] for parts of a job: then the job lasts as long as they do, and the thread comes back to the queue.
 
 mod admission;
+mod batch;
 mod builder;
+mod checkpoint;
 mod context;
 mod dispatcher;
+mod helper;
 mod metrics;
 mod nice;
 mod order;
+mod parallel;
 mod reserve;
 mod room;
 mod runner;
 mod scope;
+mod submit;
+mod ticker;
 mod worker;
 
-use std::borrow::Cow;
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -60,21 +66,26 @@ use parking_lot::Mutex;
 use admission::Admission;
 pub use builder::ComputePoolBuilder;
 use builder::{PanicHook, StrayPanicHook};
-use context::YieldHook;
-pub use context::{checkpoint, on_compute_thread};
+use checkpoint::YieldHook;
+pub(crate) use checkpoint::{Caught, MISLED, caught_in_job};
+pub use checkpoint::{ComputeYield, checkpoint};
+pub use context::on_compute_thread;
 pub use metrics::ComputeMetrics;
 use metrics::Counters;
 pub use nice::ComputePriority;
-use order::Order;
+use nice::IdleClass;
 pub use order::Priority;
+use order::{Caller, Order};
+pub use parallel::Parallel;
 pub use reserve::{Permit, Reserve};
 use room::Room;
 pub use scope::{OffloadScope, offload_scope};
-use worker::Living;
+use ticker::Ticker;
+use worker::{Living, Threads};
 
 use crate::census::Census;
 use crate::error::{SpawnError, TryOffloadError};
-use crate::job::{self, Outcome};
+use crate::offload::Work;
 use crate::stuck::{self, Running, StuckJob};
 use crate::thread::ThreadConfig;
 
@@ -103,13 +114,14 @@ pub struct ComputePool {
 struct Job {
     runnable: Runnable,
     priority: Priority,
+    caller: Caller,
     submitted: Instant,
 }
 
 /// What compute threads share among themselves, under a lock that no async worker takes.
 struct Queue {
     order: Order<Job>,
-    /// The job that each thread runs, or ran last.
+    /// The job that each thread runs, or ran last; the helper's is the last place.
     running: Box<[Option<Running>]>,
 }
 
@@ -129,11 +141,20 @@ struct Shared {
     bounced: AtomicUsize,
     phase: AtomicU8,
     dispatcher: OnceLock<Thread>,
+    /// The dispatcher sleeps until it is woken, and watches over nothing.
+    dozing: AtomicBool,
+    /// The helper is at a job, or has been sent to one.
+    helping: AtomicBool,
+    helps: bool,
+    ticker: Option<Ticker>,
     living: Living,
+    compute_threads: Threads,
 
     registry: Arc<Registry>,
     threads: ThreadConfig,
     priority: ComputePriority,
+    idle_class: Option<IdleClass>,
+    yields: ComputeYield,
     yield_when: Option<YieldHook>,
     unhandled_panic: Option<PanicHook>,
     stray_panic: Option<StrayPanicHook>,
@@ -199,7 +220,7 @@ impl ComputePool {
                 inbox: Inbox::new(),
                 queue: Mutex::new(Queue {
                     order: Order::new(),
-                    running: vec![None; limit].into(),
+                    running: vec![None; limit + 1].into(),
                 }),
                 ordered: AtomicUsize::new(0),
                 room: Room::new(builder.queue_bound),
@@ -209,12 +230,19 @@ impl ComputePool {
                 bounced: AtomicUsize::new(0),
                 phase: AtomicU8::new(dispatcher::IDLE),
                 dispatcher: OnceLock::new(),
+                dozing: AtomicBool::new(false),
+                helping: AtomicBool::new(false),
+                helps: builder.helps && builder.priority != ComputePriority::Normal,
+                ticker: builder.ticker.then(Ticker::new),
                 living: Living::new(),
+                compute_threads: Threads::new(limit),
                 registry: builder
                     .registry
                     .unwrap_or_else(|| Arc::new(Registry::new(1))),
                 threads: builder.threads,
                 priority: builder.priority,
+                idle_class: builder.idle_class,
+                yields: builder.yields,
                 yield_when: builder.yield_when,
                 unhandled_panic: builder.unhandled_panic,
                 stray_panic: builder.stray_panic,
@@ -226,7 +254,7 @@ impl ComputePool {
     /// those who can be refused ([`try_offload`](Self::try_offload)) or can wait ([`reserve`](Self::reserve)).
     ///
     /// Dropping the handle detaches the job. Cancelling it before it has started means that the closure is dropped
-    /// without having been called, when its turn comes; once it runs, nothing can stop it.
+    /// without having been called, when its turn comes; once it runs, it ends at its next [`checkpoint`], if it has any.
     ///
     /// # Errors
     /// [`SpawnError::Closed`] after the pool has been shut down, [`SpawnError::NoThread`] if this is the first job and the
@@ -254,7 +282,7 @@ impl ComputePool {
         T: Send + 'static,
     {
         self.shared.room.take_anyway();
-        self.submit_in_room(options, f)
+        self.shared.offload(options, f)
     }
 
     /// Runs the closure on a compute thread if there is room in the queue, and nobody waits for room.
@@ -286,7 +314,8 @@ impl ComputePool {
         if !self.shared.room.try_take() {
             return Err(TryOffloadError::Full(f));
         }
-        self.submit_in_room(options, f)
+        self.shared
+            .offload(options, f)
             .map_err(TryOffloadError::Refused)
     }
 
@@ -312,33 +341,16 @@ impl ComputePool {
         Reserve::new(self)
     }
 
-    /// Submits a job for which a place in the queue has been taken.
-    fn submit_in_room<F, T>(
-        &self,
-        options: OffloadOptions,
-        f: F,
-    ) -> Result<JoinHandle<T>, SpawnError>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        let shared = &self.shared;
-        if let Err(closed) = shared.census.enter() {
-            shared.release_room();
-            return Err(closed.into());
-        }
-        match divisi_task::spawn(
-            job::once(f),
-            Arc::clone(shared),
-            &shared.registry,
-            options.spawn,
-        ) {
-            Ok((runnable, handle)) => shared.submit(runnable, options.priority).map(|()| handle),
-            Err(closed) => {
-                shared.release_room();
-                shared.leave_census();
-                Err(closed.into())
+    /// Takes work from elsewhere, with that priority among the jobs that wait.
+    pub(crate) fn execute_with(&self, priority: Priority, work: Work) {
+        self.shared.room.take_anyway();
+        match self.shared.enter() {
+            Ok(()) => {
+                let caller = work.caller();
+                // If no thread can be had, the job is ended like all others, and the handle says so.
+                let _ = self.shared.submit(work.into_runnable(), priority, caller);
             }
+            Err(error) => work.refuse(error.to_string()),
         }
     }
 
@@ -394,75 +406,15 @@ impl fmt::Debug for ComputePool {
 }
 
 impl Shared {
-    fn submit(self: &Arc<Self>, runnable: Runnable, priority: Priority) -> Result<(), SpawnError> {
-        let id = runnable.id();
-        self.counters.submitted.fetch_add(1, Relaxed);
-        self.counters.queued[priority.index()].fetch_add(1, Relaxed);
-        self.inbox.push(Job {
-            runnable,
-            priority,
-            submitted: Instant::now(),
-        });
-        if self.admission.claim() {
-            return self.try_request(Some(id));
-        }
-        // Closed after this job was counted in: the dispatcher may have emptied the queue just before the push.
-        if self.census.is_closed() {
-            self.wake_dispatcher();
-        }
-        Ok(())
-    }
-
-    fn has_work(&self) -> bool {
-        !self.inbox.is_empty() || self.ordered.load(Relaxed) > 0
-    }
-
-    /// Moves what has come in to the ordered queue.
-    fn sort_in(&self, queue: &mut Queue) {
-        if self.inbox.is_empty() {
+    /// A closure that was given to rayon directly has panicked.
+    fn stray_panic(&self, payload: Box<dyn Any + Send>) {
+        if checkpoint::is_unwinding_of_a_job(&*payload) {
             return;
         }
-        for job in self.inbox.take_all() {
-            queue.order.push(job.priority, job.submitted, job);
+        self.counters.stray_panics.fetch_add(1, Relaxed);
+        if let Some(hook) = &self.stray_panic {
+            hook(payload);
         }
-    }
-
-    /// Makes the length of the ordered queue known, before its lock is let go of.
-    fn note_length(&self, queue: &Queue) -> usize {
-        let length = queue.order.len();
-        // Ordered against the look of a runner that leaves by the fences of `Admission`.
-        self.ordered.store(length, Relaxed);
-        length
-    }
-
-    /// A job has been taken from the queue.
-    fn unqueue(self: &Arc<Self>, job: &Job) {
-        self.counters.queued[job.priority.index()].fetch_sub(1, Relaxed);
-        self.release_room();
-    }
-
-    /// Ends a job without running it.
-    fn cancel(&self, job: Job, why: impl Into<Cow<'static, str>>) {
-        job::cancel(job.runnable, why);
-        self.counters.ended(Outcome::Cancelled);
-        self.leave_census();
-    }
-
-    fn release_room(self: &Arc<Self>) {
-        if self.room.release() {
-            let _ = self.kick(None);
-        }
-    }
-
-    fn leave_census(&self) {
-        if self.census.leave() && self.census.is_closed() {
-            self.wake_dispatcher();
-        }
-    }
-
-    fn close(&self) {
-        self.census.close();
-        self.wake_dispatcher();
     }
 }
 

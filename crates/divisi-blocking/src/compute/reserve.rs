@@ -122,7 +122,7 @@ impl Permit<'_> {
         let pool = self.pool;
         // The room goes to the job, which gives it back when it is taken from the queue.
         std::mem::forget(self);
-        pool.submit_in_room(options, f)
+        pool.shared.offload(options, f)
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use super::context::{Serving, checkpoint};
+use super::checkpoint::{Owner, checkpoint};
+use super::context::{Serving, Working};
 use super::{Job, Shared};
 use crate::job;
 use crate::stuck::Running;
@@ -43,6 +44,18 @@ fn linger(shared: &Shared) -> bool {
         std::thread::yield_now();
         shared.has_work()
     })
+}
+
+/// Runs one job on a thread that is no runner, if one waits.
+pub(super) fn run_one(shared: &Arc<Shared>, seat: usize) -> bool {
+    let _serving = Serving::begin().expect("a helper does not nest");
+    let job = take(shared, seat);
+    let found = job.is_some();
+    if let Some(job) = job {
+        serve(shared, job);
+    }
+    shared.queue.lock().running[seat] = None;
+    found
 }
 
 fn bounce(shared: &Arc<Shared>) {
@@ -87,8 +100,14 @@ fn serve(shared: &Arc<Shared>, job: Job) {
     let counters = &shared.counters;
     let running = counters.running.fetch_add(1, Relaxed) + 1;
     counters.running_peak.fetch_max(running, Relaxed);
+    if let Some(ticker) = &shared.ticker {
+        ticker.job_began();
+    }
     let began = Instant::now();
-    let outcome = job::run(job.runnable);
+    let outcome = {
+        let _working = Working::for_owner(Some(Owner::Job(job.runnable.task())));
+        job::run(job.runnable)
+    };
     counters.ran(began.elapsed());
     counters.running.fetch_sub(1, Relaxed);
     counters.ended(outcome);

@@ -2,16 +2,21 @@
 
 use std::fmt;
 
-use super::context::{checkpoint, on_compute_thread};
+use super::checkpoint::{Owner, checkpoint};
+use super::context::{self, Working, on_compute_thread};
 
 /// A scope in which parts of a job run in parallel and borrow from it. Made by [`offload_scope`].
 pub struct OffloadScope<'r, 'scope> {
     rayon: &'r rayon::Scope<'scope>,
+    /// The job that the parts belong to.
+    owner: Option<Owner>,
 }
 
 /// Runs `f`, and all that it spawns into the scope, to the end, on the compute pool that the caller runs on.
 ///
 /// What is spawned may borrow everything that outlives the call. While it waits, the thread helps with the parts.
+/// There is a [`checkpoint`] after each part. If the job is cancelled, parts that come to a checkpoint are unwound, and
+/// when all parts have ended so is the job.
 ///
 /// # Panics
 /// If it is not called on a compute thread (from inside an offloaded job), because it would then block an async worker
@@ -43,7 +48,13 @@ where
         on_compute_thread(),
         "offload_scope was called outside a compute pool; call it inside a closure given to `offload`"
     );
-    rayon::scope(|rayon| f(&OffloadScope { rayon }))
+    let owner = context::owner();
+    // While it only waits for its parts, the thread may run any other job's, so it works for nobody in particular.
+    let _waiting = Working::for_owner(None);
+    rayon::scope(|rayon| {
+        let _working = Working::for_owner(owner.clone());
+        f(&OffloadScope { rayon, owner })
+    })
 }
 
 impl<'scope> OffloadScope<'_, 'scope> {
@@ -52,8 +63,10 @@ impl<'scope> OffloadScope<'_, 'scope> {
     where
         F: for<'r> FnOnce(&OffloadScope<'r, 'scope>) + Send + 'scope,
     {
+        let owner = self.owner.clone();
         self.rayon.spawn(move |rayon| {
-            part(&OffloadScope { rayon });
+            let _working = Working::for_owner(owner.clone());
+            part(&OffloadScope { rayon, owner });
             checkpoint();
         });
     }

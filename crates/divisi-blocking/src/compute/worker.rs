@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
@@ -17,12 +17,7 @@ pub(super) fn start_all(shared: &Arc<Shared>) -> io::Result<ThreadPool> {
     ThreadPoolBuilder::new()
         .num_threads(shared.admission.limit())
         // Without a handler, rayon aborts the process.
-        .panic_handler(move |payload| {
-            stray.counters.stray_panics.fetch_add(1, Relaxed);
-            if let Some(hook) = &stray.stray_panic {
-                hook(payload);
-            }
-        })
+        .panic_handler(move |payload| stray.stray_panic(payload))
         .spawn_handler(|thread| start(shared, thread))
         .build()
         .map_err(io::Error::other)
@@ -43,15 +38,40 @@ fn start(shared: &Arc<Shared>, thread: rayon::ThreadBuilder) -> io::Result<()> {
 }
 
 fn run(shared: &Arc<Shared>, thread: rayon::ThreadBuilder) {
-    if !shared.priority.apply() {
+    if !shared.priority.apply(shared.idle_class.as_ref()) {
         shared.counters.demotion_failed.fetch_add(1, Relaxed);
     }
-    context::enter(shared.yield_when.clone());
+    shared.compute_threads.note(thread.index());
+    context::enter(Arc::clone(shared));
     shared.counters.threads.fetch_add(1, Relaxed);
     shared.threads.started();
     thread.run();
     shared.threads.stopping();
     shared.counters.threads.fetch_sub(1, Relaxed);
+}
+
+/// The system's numbers of the compute threads, for those who look at them from outside.
+#[derive(Debug)]
+pub(super) struct Threads(Box<[AtomicI32]>);
+
+impl Threads {
+    pub(super) fn new(limit: usize) -> Self {
+        Self((0..limit).map(|_| AtomicI32::new(0)).collect())
+    }
+
+    /// The calling thread is the compute thread of that index.
+    fn note(&self, index: usize) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        self.0[index].store(rustix::thread::gettid().as_raw_nonzero().get(), Relaxed);
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = index;
+    }
+
+    /// The numbers of those that have begun.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = i32> + '_ {
+        let begun = |number: &AtomicI32| Some(number.load(Relaxed)).filter(|&number| number != 0);
+        self.0.iter().filter_map(begun)
+    }
 }
 
 /// How many threads the pool has, the dispatcher among them, so that a shutdown can wait for their end.

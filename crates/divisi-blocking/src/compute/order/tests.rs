@@ -12,10 +12,10 @@ fn at(start: Instant, millis: u64) -> Instant {
 fn the_most_urgent_goes_first_and_equals_by_age() {
     let now = Instant::now();
     let mut order = Order::new();
-    order.push(Priority::Low, now, 'a');
-    order.push(Priority::High, now, 'b');
-    order.push(Priority::Normal, now, 'c');
-    order.push(Priority::High, now, 'd');
+    order.push(Priority::Low, 0, now, 'a');
+    order.push(Priority::High, 0, now, 'b');
+    order.push(Priority::Normal, 0, now, 'c');
+    order.push(Priority::High, 0, now, 'd');
     let taken: String = std::iter::from_fn(|| order.pop(now + FRESH)).collect();
     assert_eq!(taken, "bdca");
     assert_eq!(order.len(), 0);
@@ -26,10 +26,10 @@ fn every_fourth_job_is_the_oldest_aged_one() {
     let start = Instant::now();
     let mut order = Order::new();
     for _ in 0..3 {
-        order.push(Priority::Low, start, 'l');
+        order.push(Priority::Low, 0, start, 'l');
     }
     for _ in 0..20 {
-        order.push(Priority::High, at(start, 600), 'h');
+        order.push(Priority::High, 0, at(start, 600), 'h');
     }
     let now = at(start, 700);
     let taken: String = (0..14).map_while(|_| order.pop(now)).collect();
@@ -40,15 +40,102 @@ fn every_fourth_job_is_the_oldest_aged_one() {
 fn what_has_not_aged_waits_for_all_that_is_more_urgent() {
     let start = Instant::now();
     let mut order = Order::new();
-    order.push(Priority::Low, start, 'l');
+    order.push(Priority::Low, 0, start, 'l');
     for _ in 0..10 {
-        order.push(Priority::High, start, 'h');
+        order.push(Priority::High, 0, start, 'h');
     }
     let taken: String = (0..11).map_while(|_| order.pop(at(start, 499))).collect();
     assert_eq!(taken, "hhhhhhhhhhl");
 }
 
+#[test]
+fn callers_take_turns_and_each_keeps_its_order() {
+    let now = Instant::now();
+    let mut order = Order::new();
+    for n in 0..10_000 {
+        order.push(Priority::Normal, "many", now, ("many", n));
+    }
+    order.push(Priority::Normal, "one", now, ("one", 0));
+    order.push(Priority::Normal, "two", now, ("two", 0));
+    order.push(Priority::Normal, "two", now, ("two", 1));
+    let taken: Vec<_> = (0..7).map_while(|_| order.pop(now)).collect();
+    assert_eq!(
+        taken,
+        [
+            ("many", 0),
+            ("one", 0),
+            ("two", 0),
+            ("many", 1),
+            ("two", 1),
+            ("many", 2),
+            ("many", 3)
+        ]
+    );
+}
+
+/// A backlog that is old as a whole does not keep a new caller out.
+#[test]
+fn a_new_caller_has_its_turn_beside_an_aged_backlog() {
+    let start = Instant::now();
+    let mut order = Order::new();
+    for _ in 0..10_000 {
+        order.push(Priority::Normal, 'm', start, 'm');
+    }
+    let now = at(start, 5_000);
+    order.push(Priority::Normal, 'n', now, 'n');
+    let place = (0..10_000).position(|_| order.pop(now) == Some('n'));
+    assert!(place.is_some_and(|place| place < 4), "{place:?}");
+}
+
+#[test]
+fn turns_do_not_cross_priorities() {
+    let now = Instant::now();
+    let mut order = Order::new();
+    order.push(Priority::Low, 'x', now, 1);
+    order.push(Priority::High, 'y', now, 2);
+    order.push(Priority::High, 'y', now, 3);
+    let taken: Vec<_> = std::iter::from_fn(|| order.pop(now)).collect();
+    assert_eq!(taken, [2, 3, 1]);
+}
+
+#[test]
+fn a_caller_whose_jobs_went_for_their_age_gets_one_turn_when_it_comes_back() {
+    let start = Instant::now();
+    let mut order = Order::new();
+    order.push(Priority::Normal, 'a', start, 1);
+    order.since_aged = AGED_SHARE;
+    assert_eq!(order.pop(at(start, 500)), Some(1), "for its age");
+    let now = at(start, 501);
+    order.push(Priority::Normal, 'a', now, 2);
+    order.push(Priority::Normal, 'a', now, 3);
+    order.push(Priority::Normal, 'b', now, 4);
+    let taken: Vec<_> = std::iter::from_fn(|| order.pop(now)).collect();
+    assert_eq!(taken, [2, 4, 3]);
+}
+
 proptest! {
+    /// With `callers` that wait, nobody waits for more than that many jobs of others between two of its own.
+    #[test]
+    fn nobody_waits_longer_than_a_round(jobs in proptest::collection::vec(0_usize..5, 1..200)) {
+        let now = Instant::now();
+        let mut order = Order::new();
+        let mut left = [0_usize; 5];
+        for &caller in &jobs {
+            order.push(Priority::Normal, caller, now, caller);
+            left[caller] += 1;
+        }
+        let mut waited = [0_usize; 5];
+        while let Some(taken) = order.pop(now) {
+            left[taken] -= 1;
+            waited[taken] = 0;
+            for other in (0..5).filter(|&other| other != taken && left[other] > 0) {
+                waited[other] += 1;
+                prop_assert!(waited[other] < 5);
+            }
+        }
+        prop_assert_eq!(left, [0; 5]);
+    }
+
     /// However many urgent jobs keep coming, a job with `ahead` older ones before it is taken within four times as many
     /// takes, once it has aged.
     #[test]
@@ -60,14 +147,14 @@ proptest! {
         let start = Instant::now();
         let mut order = Order::new();
         for &priority in &priorities[..ahead] {
-            order.push(Priority::ALL[priority], start, false);
+            order.push(Priority::ALL[priority], 0, start, false);
         }
-        order.push(Priority::Low, start + Duration::from_nanos(1), true);
+        order.push(Priority::Low, 0, start + Duration::from_nanos(1), true);
         let limit = AGED_SHARE as usize * (ahead + 1);
         let mut taken_at = None;
         for take in 0..limit {
             let now = at(start, 501 + take as u64);
-            order.push(Priority::ALL[flood], now, false);
+            order.push(Priority::ALL[flood], 0, now, false);
             if order.pop(now) == Some(true) {
                 taken_at = Some(take);
                 break;
@@ -78,11 +165,11 @@ proptest! {
 
     /// Nothing is lost, and nothing is made up.
     #[test]
-    fn what_goes_in_comes_out(pushes in proptest::collection::vec((0_usize..3, 0_u64..2_000), 0..50), drain_after in 0_usize..60) {
+    fn what_goes_in_comes_out(pushes in proptest::collection::vec((0_usize..3, 0_u8..4, 0_u64..2_000), 0..50), drain_after in 0_usize..60) {
         let start = Instant::now();
         let mut order = Order::new();
-        for (n, &(priority, millis)) in pushes.iter().enumerate() {
-            order.push(Priority::ALL[priority], at(start, millis), n);
+        for (n, &(priority, caller, millis)) in pushes.iter().enumerate() {
+            order.push(Priority::ALL[priority], caller, at(start, millis), n);
         }
         let now = at(start, 2_000);
         let mut out: Vec<_> = (0..drain_after).map_while(|_| order.pop(now)).collect();
