@@ -39,7 +39,11 @@ impl Wake for RootWake {
             return;
         }
         match self.seat {
-            None => self.thread.unpark(),
+            None => {
+                // Virtual time must not move between the wake-up and the poll that answers it.
+                self.shared.census.hold();
+                self.thread.unpark();
+            }
             Some(seat) if context::seat_in(&self.shared) == Some(seat) => {}
             Some(seat) => self.shared.seats[seat].driver().unpark(),
         }
@@ -105,30 +109,41 @@ pub(crate) fn run_on_seat<F: Future>(
 }
 
 /// Runs `future` on a thread that holds no seat.
+///
+/// Every wake-up that is not answered yet holds the census once, and the poll that answers it takes that hold over; so does the first poll.
 pub(crate) fn run_alone<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output {
     let _entered_hook = (shared.enter)(0);
     let mut future = pin!(future);
     let root = Root::new(shared, None);
     shared.census.hold();
-    loop {
-        if let Poll::Ready(output) = root.poll(|cx| future.as_mut().poll(cx)) {
+    // Runs last, also if the future panics: wake-ups after this one hold nothing.
+    let _unanswered = OnDrop(|| {
+        if root.wake.woken.swap(true, Ordering::SeqCst) {
             release(shared);
+        }
+    });
+    loop {
+        let held = OnDrop(|| release(shared));
+        if let Poll::Ready(output) = root.poll(|cx| future.as_mut().poll(cx)) {
             return output;
         }
-        if root.is_woken() {
-            continue;
-        }
-        // While this thread sleeps it does not keep virtual time from moving.
-        release(shared);
+        drop(held);
         while !root.is_woken() {
             thread::park();
         }
-        shared.census.hold();
     }
 }
 
 fn release(shared: &Shared) {
     if shared.census.release() {
         shared.wake_any();
+    }
+}
+
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }

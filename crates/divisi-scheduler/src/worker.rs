@@ -258,11 +258,13 @@ impl Worker {
         spare::recall(shared, index);
         shared.idle.park(index);
         let mut limit = None;
+        let mut slept = false;
         let handled = if shared.work_visible(index) || stay_awake() {
             0
         } else if shared.census.is_virtual() && self.jump() {
             1
         } else {
+            slept = true;
             limit = lookout::sleep_limit(&self.context);
             seat.counters.parks.add(1);
             self.context.in_driver.set(true);
@@ -276,9 +278,11 @@ impl Worker {
         }
         self.core(|core| {
             core.searching = claimed;
-            // Time spent asleep is no measure of the polls to come.
-            core.ticks = 0;
-            core.last_maintenance = Instant::now();
+            if slept {
+                // The driver was polled, and time spent asleep is no measure of the polls to come.
+                core.ticks = 0;
+                core.last_maintenance = Instant::now();
+            }
         });
         if handled > 0 || claimed {
             shared.monitor.stir();

@@ -263,6 +263,26 @@ async fn a_dropped_read_loses_nothing() {
 }
 
 #[divisi::test]
+async fn a_root_that_always_yields_still_gets_its_data() {
+    let (near, mut far) = with_std_peer().await;
+    for round in 0..100_u8 {
+        let mut buf = [0; 4];
+        let mut reading = pin!(near.read(&mut buf));
+        assert!(poll_once(reading.as_mut()).is_pending());
+        far.write_all(&[round]).unwrap();
+        loop {
+            select! {
+                length = &mut reading => {
+                    assert_eq!(length.unwrap(), 1);
+                    break;
+                }
+                _ = yield_now() => {}
+            }
+        }
+    }
+}
+
+#[divisi::test]
 async fn a_dropped_accept_loses_no_connection() {
     let listener = TcpListener::bind(LOCAL).await.unwrap();
     {
