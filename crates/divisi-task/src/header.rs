@@ -73,7 +73,15 @@ pub(crate) struct Prefix {
 struct Cold {
     name: Option<Box<str>>,
     /// Null until the first request to cancel; once set it stays. Owned.
-    cancel: AtomicPtr<CancelReason>,
+    cancel: AtomicPtr<Given>,
+}
+
+/// A published reason.
+struct Given {
+    reason: CancelReason,
+    /// Shows loom each look at the reason, so that it finds those that its publication is not ordered before.
+    #[cfg(divisi_loom)]
+    seen: UnsafeCell<()>,
 }
 
 impl Header {
@@ -118,21 +126,29 @@ impl Header {
     }
 
     pub(crate) fn cancel_reason(&self) -> Option<&CancelReason> {
-        let reason = self.cold()?.cancel.load(Ordering::Acquire);
+        let given = self.cold()?.cancel.load(Ordering::Acquire);
         // SAFETY: null, or a leaked box that the task owns and never replaces; `offer_cancel_reason` released
         // it.
-        unsafe { reason.cast_const().as_ref() }
+        let given = unsafe { given.cast_const().as_ref() }?;
+        #[cfg(divisi_loom)]
+        given.seen.with(|_| ());
+        Some(&given.reason)
     }
 
     /// Stores the reason unless there is one: the first wins.
     pub(crate) fn offer_cancel_reason(&self, reason: CancelReason) {
         let cold = self.cold_or_new();
-        let offered = Box::into_raw(Box::new(reason));
+        let offered = Box::into_raw(Box::new(Given {
+            reason,
+            #[cfg(divisi_loom)]
+            seen: UnsafeCell::new(()),
+        }));
+        // Release: the reason, for `cancel_reason`. Who comes too late does not look at what is there.
         let stored = cold.cancel.compare_exchange(
             ptr::null_mut(),
             offered,
-            Ordering::AcqRel,
-            Ordering::Acquire,
+            Ordering::Release,
+            Ordering::Relaxed,
         );
         if stored.is_err() {
             // SAFETY: made from a box above and not published.
@@ -153,7 +169,7 @@ impl Header {
         let stored = self.cold.compare_exchange(
             ptr::null_mut(),
             offered,
-            Ordering::AcqRel,
+            Ordering::Release,
             Ordering::Acquire,
         );
         match stored {
@@ -171,8 +187,9 @@ impl Header {
 
 impl Drop for Header {
     fn drop(&mut self) {
-        // `load` and not `get_mut`: loom's atomics have no `get_mut`.
-        let cold = self.cold.load(Ordering::Acquire);
+        // Relaxed: whoever frees a task has acquired all that was done to it. (`load` and not `get_mut`,
+        // which loom's atomics do not have.)
+        let cold = self.cold.load(Ordering::Relaxed);
         if !cold.is_null() {
             // SAFETY: a leaked box that only the header owns; the header is going away.
             drop(unsafe { Box::from_raw(cold) });
@@ -191,7 +208,8 @@ impl Cold {
 
 impl Drop for Cold {
     fn drop(&mut self) {
-        let reason = self.cancel.load(Ordering::Acquire);
+        // Relaxed: as in the header's destructor.
+        let reason = self.cancel.load(Ordering::Relaxed);
         if !reason.is_null() {
             // SAFETY: a leaked box that only this owns.
             drop(unsafe { Box::from_raw(reason) });

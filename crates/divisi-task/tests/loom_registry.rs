@@ -242,3 +242,21 @@ fn registry_found_empty_orders_what_tasks_did() {
         other.join().unwrap();
     });
 }
+
+/// Two threads need the first chunk at the same time.
+#[test]
+fn registry_grow_against_grow() {
+    model(|| {
+        let registry = Arc::new(Registry::new(1));
+        let other = thread::spawn({
+            let registry = registry.clone();
+            move || spawn(&registry).unwrap()
+        });
+        let mine = spawn(&registry).unwrap();
+        let theirs = other.join().unwrap();
+        assert_ne!(mine.0.id(), theirs.0.id());
+        assert_eq!(registry.len(), 2);
+        drop((mine, theirs));
+        assert!(registry.is_empty());
+    });
+}

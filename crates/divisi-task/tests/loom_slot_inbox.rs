@@ -84,6 +84,30 @@ fn run_slot() {
     });
 }
 
+/// Two threads put a task in: whoever gets the other's out runs it, and sees what its spawner wrote.
+#[test]
+fn run_slot_of_two_owners() {
+    loom::model(|| {
+        let registry = Arc::new(Registry::new(1));
+        let slot = Arc::new(RunSlot::new());
+        fn put(slot: &RunSlot, registry: &Registry) -> usize {
+            let before = slot.replace(spawn(registry));
+            before.map_or(0, |task| {
+                assert_eq!(task.run(), Ran::Completed);
+                1
+            })
+        }
+        let other = thread::spawn({
+            let (slot, registry) = (slot.clone(), registry.clone());
+            move || put(&slot, &registry)
+        });
+        let ran = put(&slot, &registry) + other.join().unwrap();
+        assert_eq!(ran, 1);
+        drop(slot.take());
+        assert!(registry.is_empty());
+    });
+}
+
 /// Two producers and a consumer: everything arrives once, each producer's in order, its contents visible; and
 /// whoever pushed into an empty inbox knows it.
 #[test]

@@ -380,18 +380,20 @@ fn a_joiner_is_woken_or_finds_the_output() {
 /// reported once.
 #[test]
 fn a_leaving_handle_and_a_completing_task_share_the_work() {
-    for (panics, polled) in [(false, false), (false, true), (true, false), (true, true)] {
+    for (panics, polls) in [(false, 0), (false, 1), (false, 2), (true, 0), (true, 1)] {
         model(move || {
             let world = World::new();
             let mut handle = world.spawn(true, panics);
             let (joiner, waker) = Joiner::new();
-            if polled {
+            if polls > 0 {
                 assert!(poll(&mut handle, &waker).is_pending());
             }
-            drop(waker);
             let counts = world.counts.clone();
             let running = thread::spawn(move || counts.run_all());
-            drop(handle);
+            // With a waker that is there already, this only looks at it.
+            let output = (polls > 1).then(|| poll(&mut handle, &waker));
+            drop((waker, handle));
+            drop(output);
             running.join().unwrap();
             assert_eq!(world.outputs_dropped(), usize::from(!panics));
             assert_eq!(world.reported(), usize::from(panics));
@@ -426,6 +428,24 @@ fn shutdown_overtakes_wakers_and_runners() {
                 assert_eq!(world.outputs_dropped(), 0);
             }
         }
+        world.check_ended();
+    });
+}
+
+/// Shutdown of a task that another thread runs: the runner sees the request, and the reason with it.
+#[test]
+fn a_runner_sees_the_reason_of_a_shutdown() {
+    model(|| {
+        let world = World::new();
+        let handle = world.spawn(false, false);
+        let counts = world.counts.clone();
+        let running = thread::spawn(move || counts.run_all());
+        handle.task().shutdown(CancelReason::new("closing"));
+        running.join().unwrap();
+        world.counts.run_all();
+        let error = outcome(handle).err().unwrap();
+        assert_eq!(error.reason().unwrap().text(), "closing");
+        drop(world.seen.waker.lock().unwrap().take());
         world.check_ended();
     });
 }
