@@ -517,6 +517,21 @@ fn two_sources_of_one_descriptor_in_one_reactor_are_refused_with_a_clear_error()
 }
 
 #[test]
+fn a_descriptor_can_be_registered_again_after_its_source_is_gone() {
+    let l = Loop::new();
+    let (near, _far) = unix_pair();
+    // Shared, so that dropping a source does not close it.
+    let near = std::sync::Arc::new(near);
+    for round in 0..3 {
+        let source = Source::new(near.clone());
+        let mut future = source.async_io(Direction::Read, l.home(), |_| {
+            Err::<Progress<()>, _>(ErrorKind::WouldBlock.into())
+        });
+        assert!(poll_once(&mut future).is_pending(), "round {round}");
+    }
+}
+
+#[test]
 fn an_interrupted_operation_is_tried_again() {
     let mut l = Loop::new();
     let (near, _far) = unix_pair();

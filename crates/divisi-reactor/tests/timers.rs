@@ -328,6 +328,21 @@ fn advancing_a_virtual_clock_leaves_a_sleeper_alone_that_has_nothing_due() {
 }
 
 #[test]
+fn moving_a_virtual_timer_to_the_present_wakes_the_sleeper() {
+    let clock = Clock::manual();
+    let l = Loop::with_clock(clock.clone());
+    let count = Count::new();
+    let mut timer = Timer::after(&clock, SECOND);
+    assert!(!poll(&mut timer, &count, &l));
+    let sleep = l.reactor.sleep_outside().unwrap();
+    timer.reset(clock.now() + SECOND / 2);
+    assert_eq!(l.reactor.metrics().notifies_written, 0);
+    timer.reset(clock.now());
+    assert_eq!(l.reactor.metrics().notifies_written, 1);
+    drop(sleep);
+}
+
+#[test]
 fn arming_races_with_firing_and_dropping_without_losing_a_timer() {
     const THREADS: usize = 4;
     const ROUNDS: usize = 2_000;

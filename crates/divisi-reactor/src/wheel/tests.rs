@@ -150,6 +150,21 @@ fn a_timer_armed_anew_in_the_backlog_fires_at_its_new_deadline() {
 }
 
 #[test]
+fn a_timer_does_not_fire_in_the_place_of_one_whose_room_it_took_over() {
+    let mut tower = Tower::new();
+    tower.arm(1, SECOND);
+    let removed = tower.arm(2, SECOND + 1);
+    tower.arm(3, SECOND + 2);
+    assert_eq!(tower.advance(2 * SECOND, 1), [1]);
+    tower.wheel.remove(removed);
+    let reused = tower.arm(4, SECOND + 3);
+    assert_eq!(reused, removed);
+    // This one is earlier than the backlog, and its slot is the one of timer 4 too.
+    tower.arm(5, 7);
+    assert_eq!(tower.advance(2 * SECOND, 8), [5, 3, 4]);
+}
+
+#[test]
 fn a_deadline_in_the_past_fires_in_the_next_call() {
     let mut tower = Tower::new();
     tower.arm(1, SECOND);
