@@ -117,6 +117,7 @@ mod id;
 mod inbox;
 mod join;
 mod local;
+mod on_done;
 pub mod permits;
 mod raw;
 mod registry;

@@ -423,3 +423,29 @@ fn spawn_local_on_a_shared_runtime_is_refused_with_advice() {
     let message = runtime(1).block_on(async { panic_of(|| drop(divisi::spawn_local(async {}))) });
     assert!(message.contains("LocalRuntime"), "{message}");
 }
+
+#[test]
+fn a_callback_gets_the_result_of_a_task_however_it_ends_and_whenever_it_is_set() {
+    let runtime = runtime(2);
+    let (tell, told) = mpsc::channel();
+    for round in 0..200 {
+        let tell = tell.clone();
+        let task = runtime.spawn(async move {
+            for _ in 0..round % 5 {
+                divisi::yield_now().await;
+            }
+            round
+        });
+        task.on_done(move |result| tell.send(result.unwrap()).unwrap());
+    }
+    let mut all: Vec<i32> = (0..200).map(|_| told.recv_timeout(LONG).unwrap()).collect();
+    all.sort_unstable();
+    assert_eq!(all, (0..200).collect::<Vec<_>>());
+
+    let (tell, told) = mpsc::channel();
+    let task = runtime.spawn(std::future::pending::<()>());
+    let abort = task.abort_handle();
+    task.on_done(move |result| tell.send(result.unwrap_err().is_cancelled()).unwrap());
+    abort.cancel("enough");
+    assert!(told.recv_timeout(LONG).unwrap());
+}
