@@ -65,7 +65,10 @@ mod test_macro {
 
     #[test]
     async fn a_test_has_one_worker() {
-        assert_eq!(divisi::Handle::current().metrics().scheduler.workers.len(), 1);
+        assert_eq!(
+            divisi::Handle::current().metrics().scheduler.workers.len(),
+            1
+        );
     }
 
     #[test(worker_threads = 2)]
@@ -131,7 +134,11 @@ mod test_macro {
         let panic = thread::spawn(|| {
             let config = divisi::__private::TestConfig::new("the_name");
             divisi::__private::run_test(config, async {
-                drop(divisi::task::Builder::new().name("straggler").spawn(future::pending::<()>()));
+                drop(
+                    divisi::task::Builder::new()
+                        .name("straggler")
+                        .spawn(future::pending::<()>()),
+                );
             });
         })
         .join()
