@@ -196,7 +196,7 @@ impl Server {
         let cores = cores();
         let orders = self.order_endless(cores);
         self.wait_for("work for all cores", |metrics| {
-            metrics["divisi_compute_running"] == cores as f64
+            metrics["divisi_compute_running"] >= cores as f64
         });
         orders
     }
@@ -712,39 +712,47 @@ fn health_answers_while_every_core_computes() {
         assert_eq!(server.get("/health").text(), "ok\n");
     }
     let running = server.metrics()["divisi_compute_running"];
-    assert_eq!(running, cores() as f64, "the cores were busy all the time");
+    assert!(
+        running >= cores() as f64,
+        "the cores were busy all the time"
+    );
     drop(orders);
 }
 
 #[test]
 fn digests_beyond_the_queue_are_told_to_come_again() {
-    /// The example's `WAITING_DIGESTS`.
-    const BOUND: usize = 64;
-    let queued =
-        |metrics: &BTreeMap<String, f64>| metrics["divisi_compute_queued{priority=\"normal\"}"];
     let tree = Tree::new();
     tree.add_endless();
     let server = Server::start(&tree.served(), &[]);
-    let running = server.fill_cores();
-    let waiting = server.order_endless(BOUND);
-    server.wait_for("a full queue", |metrics| queued(metrics) == BOUND as f64);
-    let answer = server.get("/sha256/small");
-    assert_eq!(
-        (answer.status, answer.header("retry-after")),
-        (503, "1"),
-        "{}",
-        answer.text()
-    );
+    // 64 wait at most, and hardly more than one runs on each core.
+    let mut orders = server.order_endless(64 + 2 * cores() + 16);
+    for order in &orders {
+        order
+            .set_nonblocking(true)
+            .expect("the mode can be changed");
+    }
+    let begin = Instant::now();
+    let refused = loop {
+        let answered = orders.iter().position(|order| order.peek(&mut [0]).is_ok());
+        if let Some(answered) = answered {
+            break orders.swap_remove(answered);
+        }
+        assert!(begin.elapsed() < PATIENCE, "nothing was refused");
+        thread::sleep(LOOK);
+    };
+    refused
+        .set_nonblocking(false)
+        .expect("the mode can be changed");
+    let (status, headers) = read_head(&mut BufReader::new(refused));
+    assert_eq!((status, headers["retry-after"].as_str()), (503, "1"));
+    let refused = server.metrics()["http_responses_total{code=\"5xx\"}"];
+    assert!(refused < 64.0, "{refused} were refused, with room for 64");
 
-    // Nobody waits for them any more, and as they have not started they never do.
-    drop(waiting);
-    server.wait_for("their cancellation", |metrics| {
-        // The running ones, and the one that asks.
-        metrics["http_requests_in_flight"] == (cores() + 1) as f64
-    });
-    drop(running);
+    // Nobody waits for them any more, so each ends as soon as its turn comes.
+    drop(orders);
     server.wait_for("room", |metrics| {
-        metrics["divisi_compute_jobs_total{how=\"cancelled\"}"] == BOUND as f64
+        metrics["divisi_compute_queued{priority=\"normal\"}"] == 0.0
+            && metrics["divisi_compute_running"] == 0.0
     });
     assert_eq!(server.get("/sha256/small").status, 200);
 }
@@ -789,7 +797,8 @@ fn a_signal_lets_requests_in_flight_end_and_accepts_no_more() {
         // Too large for the buffers of the sockets: most of it is not sent before it is read.
         const HUGE: usize = 64 * 1024 * 1024;
         tree.add_sparse("huge", HUGE as u64);
-        let mut server = Server::start(&tree.served(), &["--grace", "60"]);
+        // Less than the 30 s after which hyper gives up on an idle connection anyway.
+        let mut server = Server::start(&tree.served(), &["--grace", "20"]);
         let idle = server.connect();
         let mut stream = BufReader::new(server.connect());
         stream

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use divisi::compute::{self, Full};
-use divisi::{JoinHandle, spawn_blocking};
+use divisi::spawn_blocking;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 use walkdir::WalkDir;
@@ -50,29 +50,30 @@ pub(crate) async fn of_found(found: Found) -> Result<Vec<u8>, Failure> {
         return Err(Failure::NotAFile);
     }
 
+    let interest = StopOnDrop::default();
+
     // To list a tree is to wait for the disk; to digest it is to compute.
     let path = found.path;
     let (base, files) = if is_directory {
-        let tree = path.clone();
-        let files = Job::new(|stopped| spawn_blocking(move || list(&tree, &stopped)));
-        (path, files.finish().await?)
+        let (tree, stopped) = (path.clone(), interest.flag());
+        let files = spawn_blocking(move || list(&tree, &stopped)).await??;
+        (path, files)
     } else {
         let base = path.parent().map(Path::to_owned).unwrap_or_default();
         (base, vec![path])
     };
 
-    let job = Job::try_new(|stopped| {
-        compute::Builder::new().name("sha256").try_spawn(move || {
-            // On the compute pool, rayon's own methods use the pool's threads: all cores, and all
-            // of them stand back behind I/O.
-            let lines: Vec<_> = files
-                .par_iter()
-                .filter_map(|file| line(&base, file, &stopped).transpose())
-                .collect::<io::Result<_>>()?;
-            Ok(lines.concat())
-        })
+    let stopped = interest.flag();
+    let job = compute::Builder::new().name("sha256").try_spawn(move || {
+        // On the compute pool, rayon's own methods use the pool's threads: all cores, and all of
+        // them stand back behind I/O.
+        let lines: Vec<_> = files
+            .par_iter()
+            .filter_map(|file| line(&base, file, &stopped).transpose())
+            .collect::<io::Result<_>>()?;
+        Ok::<_, io::Error>(lines.concat())
     });
-    job.map_err(|Full(_job)| Failure::Busy)?.finish().await
+    Ok(job.map_err(|Full(_job)| Failure::Busy)?.await??)
 }
 
 /// The regular files below `tree`, sorted by path. Links are not followed, so a tree is finite.
@@ -168,45 +169,23 @@ fn check(stopped: &AtomicBool) -> io::Result<()> {
     Ok(())
 }
 
-/// Work on a pool that ends when nobody waits for it any more.
+/// Raises a flag when it is dropped: with the future that waits for the work.
 ///
-/// Dropping a `JoinHandle` lets its job go on, and a closure that runs cannot be interrupted from
-/// outside. So dropping a `Job` does two things: it cancels the job, so that it never starts if it
-/// has not yet, and raises a flag that a running one looks at.
-struct Job<T> {
-    handle: JoinHandle<io::Result<T>>,
-    stopped: Arc<AtomicBool>,
-}
+/// Dropping a `JoinHandle` lets its job go on, so somebody has to tell the job. `JoinHandle::cancel`
+/// would, at the job's next checkpoint, if it ran on one thread; but rayon takes the files of a tree
+/// to whatever thread is free, and what runs there cannot be unwound as part of this job.
+#[derive(Default)]
+struct StopOnDrop(Arc<AtomicBool>);
 
-impl<T> Job<T> {
-    fn new(start: impl FnOnce(Arc<AtomicBool>) -> JoinHandle<io::Result<T>>) -> Job<T> {
-        let stopped = Arc::new(AtomicBool::new(false));
-        Job {
-            handle: start(stopped.clone()),
-            stopped,
-        }
-    }
-
-    fn try_new<E>(
-        start: impl FnOnce(Arc<AtomicBool>) -> Result<JoinHandle<io::Result<T>>, E>,
-    ) -> Result<Job<T>, E> {
-        let stopped = Arc::new(AtomicBool::new(false));
-        Ok(Job {
-            handle: start(stopped.clone())?,
-            stopped,
-        })
-    }
-
-    async fn finish(mut self) -> Result<T, Failure> {
-        Ok((&mut self.handle).await??)
+impl StopOnDrop {
+    fn flag(&self) -> Arc<AtomicBool> {
+        self.0.clone()
     }
 }
 
-impl<T> Drop for Job<T> {
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        // Neither does anything to a job that has ended.
-        self.stopped.store(true, Ordering::Relaxed);
-        self.handle.cancel("nobody waits for the result any more");
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
