@@ -67,7 +67,7 @@ pub mod time;
 #[doc(hidden)]
 pub mod __private;
 
-pub use compute::{offload, offload_scope};
+pub use compute::{offload, offload_scope, offload_to};
 pub use context::EnterGuard;
 pub use divisi_macros::{main, test};
 pub use io::prelude;

@@ -1,16 +1,23 @@
 //! The blocking pool: closures that wait.
 
+use std::collections::HashSet;
+use std::panic::Location;
+
+use divisi_blocking::CpuBoundJob;
 use divisi_task::JoinHandle;
+use parking_lot::Mutex;
 
 use crate::compute::refused_job;
 use crate::context;
+use crate::runtime::{ExceptionHandler, Report};
 use crate::task::spawn::spawn_options;
 
 /// Runs a closure that *waits* (for a file, a lock, a child process, a driver without async support) on a thread where waiting is allowed.
 ///
 /// Threads are started as needed, up to [`max_blocking_threads`](crate::runtime::Builder::max_blocking_threads); beyond that jobs queue in order. Idle threads
 /// end after the keep-alive. A job that was cancelled before it started never runs; a running one cannot be interrupted. A panic comes back through the
-/// handle. For closures that *compute*, use [`offload`](crate::offload).
+/// handle. For closures that *compute*, use [`offload`](crate::offload): in builds with debug assertions, one that computed for 10 ms or
+/// more here is reported to the exception handler, once for each place in the source (Linux).
 ///
 /// # Panics
 ///
@@ -31,11 +38,30 @@ where
     T: Send + 'static,
 {
     let handle = context::handle();
-    let options = spawn_options();
+    let options = spawn_options().shard(handle.inner().job_shard());
     let location = options.location;
     handle
         .inner()
         .blocking()
         .spawn_with(options, f)
         .unwrap_or_else(|error| refused_job(location, &error))
+}
+
+/// Reports jobs that computed in the blocking pool, each place in the source once.
+pub(crate) fn report_cpu_bound(
+    handler: ExceptionHandler,
+) -> impl Fn(&CpuBoundJob) + Send + Sync + 'static {
+    let reported: Mutex<HashSet<&'static Location<'static>>> = Mutex::default();
+    move |job| {
+        if reported.lock().insert(job.spawned_at) {
+            handler.handle(&Report {
+                message: job.to_string(),
+                task: Some(job.id),
+                task_name: job.name.as_deref().map(str::to_owned),
+                spawned_at: Some(job.spawned_at),
+                error: None,
+                panic: None,
+            });
+        }
+    }
 }

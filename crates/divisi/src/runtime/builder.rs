@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use divisi_blocking::{BlockingPool, ComputePool, ComputePriority};
+use divisi_blocking::{BlockingPool, ComputePool, ComputePriority, ComputeYield};
 use divisi_reactor::{Reactor, TimerSlack};
 use divisi_scheduler::{Park, Scheduler, Setup, Spares, Stall};
 use divisi_task::Registry;
@@ -16,7 +16,9 @@ use super::driver::Driver;
 use super::inner::{Inner, ThreadHooks};
 use super::report::{ExceptionHandler, Report};
 use super::{LocalRuntime, Runtime};
+use crate::compute::{self, NamedPools};
 use crate::context;
+use crate::pool::report_cpu_bound;
 
 /// Most workers that make sense to ask for; more is taken for a mistake.
 const MOST_WORKERS: usize = 4096;
@@ -106,6 +108,9 @@ pub struct Builder {
     worker_threads: Option<usize>,
     compute_threads: Option<usize>,
     compute_priority: ComputePriority,
+    compute_yield: ComputeYield,
+    compute_ticker: bool,
+    compute_starvation_guard: bool,
     compute_queue_bound: Option<usize>,
     max_blocking_threads: usize,
     blocking_keep_alive: Duration,
@@ -125,6 +130,9 @@ impl Builder {
             worker_threads: None,
             compute_threads: None,
             compute_priority: ComputePriority::default(),
+            compute_yield: ComputeYield::default(),
+            compute_ticker: false,
+            compute_starvation_guard: true,
             compute_queue_bound: None,
             max_blocking_threads: BLOCKING_THREADS,
             blocking_keep_alive: BLOCKING_KEEP_ALIVE,
@@ -151,9 +159,31 @@ impl Builder {
         self
     }
 
-    /// How far compute threads stand back behind everything else; the default is [`ComputePriority::Low`].
+    /// How far compute threads stand back behind everything else; the default is [`ComputePriority::Low`]. Its documentation tells the price
+    /// of each beside other programs that want the machine.
     pub fn compute_priority(mut self, priority: ComputePriority) -> Self {
         self.compute_priority = priority;
+        self
+    }
+
+    /// When compute threads give their core away, between jobs and at [`checkpoint`](crate::compute::checkpoint)s; by default when this
+    /// runtime has I/O or tasks that wait for a core. [`ComputeYield::Always`] is the best when the clients are on the same machine.
+    pub fn compute_yield(mut self, when: ComputeYield) -> Self {
+        self.compute_yield = when;
+        self
+    }
+
+    /// Whether one thread per core wakes up every 0.5 ms while jobs run, so that I/O does not wait for the kernel's tick beside closures that
+    /// run for long and have no checkpoint; off by default. It costs 0.5 % of the cores. Linux only.
+    pub fn compute_ticker(mut self, on: bool) -> Self {
+        self.compute_ticker = on;
+        self
+    }
+
+    /// Whether a helper thread of ordinary priority runs a job when other programs leave the compute threads together less than a tenth of one
+    /// core for 50 ms while jobs wait; on by default. Linux only.
+    pub fn compute_starvation_guard(mut self, on: bool) -> Self {
+        self.compute_starvation_guard = on;
         self
     }
 
@@ -360,32 +390,23 @@ impl Builder {
                 .keep_alive(self.blocking_keep_alive)
                 .thread_name(format!("{}-blocking", self.thread_name))
                 .registry(registry.clone())
-                .on_thread_start({
-                    let start = pool_start.clone();
-                    move || start()
-                })
-                .on_thread_stop({
-                    let stop = pool_stop.clone();
-                    move || stop()
-                })
-                .unhandled_panic({
-                    let unhandled = unhandled.clone();
-                    move |panic| unhandled(panic)
-                })
-                .on_quiet({
-                    let quiet = quiet.clone();
-                    move || quiet()
-                });
-            let mut compute = ComputePool::builder()
-                .threads(compute_threads)
-                .priority(self.compute_priority)
-                .queue_bound(self.compute_queue_bound)
-                .thread_name(format!("{}-compute", self.thread_name))
-                .registry(registry.clone())
                 .on_thread_start(move || pool_start())
                 .on_thread_stop(move || pool_stop())
                 .unhandled_panic(move |panic| unhandled(panic))
                 .on_quiet(move || quiet());
+            if cfg!(debug_assertions) {
+                blocking = blocking.on_cpu_bound(report_cpu_bound(self.handler.clone()));
+            }
+            let mut compute = ComputePool::builder()
+                .threads(compute_threads)
+                .priority(self.compute_priority)
+                .yields(self.compute_yield)
+                .ticker(self.compute_ticker)
+                .starvation_guard(self.compute_starvation_guard)
+                .queue_bound(self.compute_queue_bound)
+                .thread_name(format!("{}-compute", self.thread_name))
+                .registry(registry.clone());
+            compute = compute::for_runtime(compute, weak, &self.handler);
             if let Some(bytes) = self.thread_stack_size {
                 blocking = blocking.stack_size(bytes);
                 compute = compute.stack_size(bytes);
@@ -399,6 +420,7 @@ impl Builder {
                 registry,
                 blocking: blocking.build().expect(CHECKED),
                 compute: compute.build().expect(CHECKED),
+                named_pools: NamedPools::default(),
                 handler: self.handler,
                 hooks: self.hooks,
                 local,
@@ -443,7 +465,7 @@ fn enter_hook(weak: Weak<Inner>) -> Arc<dyn Fn(usize) -> Box<dyn std::any::Any> 
 type Hook = Arc<dyn Fn() + Send + Sync>;
 
 /// The same for threads of the pools, whose hooks come in pairs without a guard.
-fn pool_hooks(weak: Weak<Inner>) -> (Hook, Hook) {
+pub(crate) fn pool_hooks(weak: Weak<Inner>) -> (Hook, Hook) {
     thread_local! {
         static ENTERED: std::cell::RefCell<Option<Box<dyn std::any::Any>>> = const { std::cell::RefCell::new(None) };
     }
@@ -467,6 +489,8 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("worker_threads", &self.worker_threads)
             .field("compute_threads", &self.compute_threads)
+            .field("compute_priority", &self.compute_priority)
+            .field("compute_yield", &self.compute_yield)
             .field("max_blocking_threads", &self.max_blocking_threads)
             .field("thread_name", &self.thread_name)
             .field("clock", &self.clock)

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use super::report::ExceptionHandler;
 use super::shutdown::{self, Shutdown, ShutdownReport};
+use crate::compute::NamedPools;
 
 pub(crate) struct Inner {
     pub(super) scheduler: Scheduler,
@@ -26,6 +27,7 @@ pub(crate) struct Inner {
     pub(super) registry: Arc<Registry>,
     pub(super) blocking: BlockingPool,
     pub(super) compute: ComputePool,
+    pub(super) named_pools: NamedPools,
     pub(super) handler: ExceptionHandler,
     pub(super) hooks: ThreadHooks,
     pub(super) local: bool,
@@ -79,6 +81,19 @@ impl Inner {
 
     pub(crate) fn compute(&self) -> &ComputePool {
         &self.compute
+    }
+
+    pub(crate) fn named_pools(&self) -> &NamedPools {
+        &self.named_pools
+    }
+
+    pub(crate) fn shared_registry(&self) -> Arc<Registry> {
+        self.registry.clone()
+    }
+
+    /// The registry shard of the pools' jobs: the last, which no worker uses.
+    pub(crate) fn job_shard(&self) -> usize {
+        self.reactors.len() + 1
     }
 
     pub(crate) fn handler(&self) -> &ExceptionHandler {
@@ -137,6 +152,7 @@ impl Inner {
         let left = || end.saturating_duration_since(Instant::now());
         self.blocking.shutdown(left());
         self.compute.shutdown(left());
+        self.named_pools.shutdown(end);
     }
 
     pub(crate) fn close_reactors(&self) {
@@ -159,7 +175,12 @@ impl Inner {
 
     /// With a virtual clock and nothing running: moves time to the next deadline and fires what is due.
     pub(crate) fn jump(&self) -> bool {
-        if self.blocking.in_flight() > 0 || self.compute.in_flight() > 0 {
+        let jobs = [
+            self.blocking.in_flight(),
+            self.compute.in_flight(),
+            self.named_pools.in_flight(),
+        ];
+        if jobs != [0; 3] {
             return false;
         }
         let Some(next) = self

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use divisi_task::JoinHandle;
 
+pub(crate) use builder::pool_hooks;
 pub use builder::{BuildError, Builder, Clock};
 pub use callback::CallHandle;
 pub use handle::Handle;
@@ -27,6 +28,7 @@ pub(crate) use inner::Inner;
 pub use local::LocalRuntime;
 pub(crate) use local::spawn_local_on;
 pub use metrics::RuntimeMetrics;
+pub(crate) use report::ExceptionHandler;
 pub use report::Report;
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use tasks::TaskInfo;

@@ -112,6 +112,23 @@ impl From<Stall> for Report {
     }
 }
 
+impl Report {
+    /// Of a closure that a compute job gave to rayon directly.
+    pub(crate) fn of_stray_panic(payload: Box<dyn Any + Send>) -> Report {
+        Report {
+            message: format!(
+                "a closure that a compute job gave to `rayon::spawn` panicked: {}",
+                panic_message(&*payload)
+            ),
+            task: None,
+            task_name: None,
+            spawned_at: None,
+            error: None,
+            panic: Some(payload),
+        }
+    }
+}
+
 type Handler = dyn Fn(&Report) + Send + Sync;
 
 /// The chosen handler, or the default one, which prints to standard error.

@@ -2,7 +2,16 @@
 //!
 //! A worker that computes for 10 ms keeps every connection it handles waiting for 10 ms. [`offload`] hands the closure to a pool of per-core
 //! threads with lowered priority instead. The pool is rayon's, so `par_iter` and `join` inside the closure use the same threads;
-//! [`offload_scope`] forks and joins closures that borrow. [`checkpoint`] in a long loop lets I/O through in between.
+//! [`offload_scope`] forks and joins closures that borrow, [`map`] and [`chunks`] work on collections. [`checkpoint`] in a long
+//! loop lets I/O through in between, and ends a job that was cancelled.
+//!
+//! | the work | the call |
+//! |---|---|
+//! | one closure | [`offload`]; with a priority, a name, or a refusal when the queue is full: [`Builder`] |
+//! | the same for many items | [`map`], [`chunks`] |
+//! | more than the queue should hold | [`offload_when_room`] |
+//! | must not queue behind other work | a [`Pool`] of its own |
+//! | on threads of your own | [`offload_to`] |
 //!
 //! ```
 //! use divisi::compute::{self, Priority};
@@ -21,19 +30,33 @@
 //! });
 //! ```
 
+mod executor;
+mod gate;
+mod named;
+mod parallel;
+
 use divisi_blocking::{OffloadOptions, SpawnError, TryOffloadError};
-use divisi_task::JoinHandle;
+use divisi_task::{JoinHandle, SpawnOptions};
 
 pub use divisi_blocking::compute::{checkpoint, on_compute_thread};
-pub use divisi_blocking::{ComputePriority, OffloadScope, Priority, offload_scope};
+pub use divisi_blocking::{
+    ComputeMetrics, ComputePriority, ComputeYield, OffloadScope, Priority, offload_scope,
+};
+pub use executor::{Blocking, Compute, Offload, Work, offload_to};
+pub(crate) use named::{NamedPools, for_runtime};
+pub use named::{Pool, PoolBuilder};
+pub use parallel::{Parallel, chunks, map};
 
 use crate::context;
+use crate::runtime::Inner;
 use crate::task::spawn::refused;
 
 /// Runs a closure that *computes* on the compute pool of the current runtime.
 ///
 /// At most [`compute_threads`](crate::runtime::Builder::compute_threads) such closures run at a time; the rest waits in a queue by priority and age. A job
-/// that is cancelled before it starts never runs. A panic comes back through the handle. For closures that *wait*, use
+/// that is cancelled before it starts never runs; one that runs ends at its next [`checkpoint`]. A panic comes back through the handle. The value is dropped by
+/// whoever holds the handle. Do not share locks that block between jobs and tasks: a compute thread may be kept off its core
+/// with the lock held, for as long as other programs like. For closures that *wait*, use
 /// [`spawn_blocking`](crate::spawn_blocking).
 ///
 /// # Panics
@@ -102,8 +125,9 @@ impl Builder {
     }
 
     #[track_caller]
-    fn options(self) -> OffloadOptions {
-        let options = OffloadOptions::new().priority(self.priority);
+    fn options(self, runtime: &Inner) -> OffloadOptions {
+        let options = OffloadOptions::from(SpawnOptions::new().shard(runtime.job_shard()))
+            .priority(self.priority);
         match self.name {
             Some(name) => options.name(name),
             None => options,
@@ -126,7 +150,7 @@ impl Builder {
         handle
             .inner()
             .compute()
-            .offload_with(self.options(), f)
+            .offload_with(self.options(handle.inner()), f)
             .unwrap_or_else(|error| refused_job(location, &error))
     }
 
@@ -147,7 +171,11 @@ impl Builder {
     {
         let handle = context::handle();
         let location = std::panic::Location::caller();
-        match handle.inner().compute().try_offload_with(self.options(), f) {
+        match handle
+            .inner()
+            .compute()
+            .try_offload_with(self.options(handle.inner()), f)
+        {
             Ok(handle) => Ok(handle),
             Err(TryOffloadError::Full(f)) => Err(Full(f)),
             Err(TryOffloadError::Refused(error)) => Ok(refused_job(location, &error)),
@@ -188,7 +216,7 @@ where
 {
     let handle = context::handle();
     let location = std::panic::Location::caller();
-    let options = Builder::new().options();
+    let options = Builder::new().options(handle.inner());
     async move {
         let pool = handle.inner().compute();
         let offloaded = match pool.reserve().await {
