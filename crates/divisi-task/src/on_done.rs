@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use crate::budget;
 use crate::error::JoinError;
 use crate::join::JoinHandle;
 
@@ -65,7 +66,9 @@ where
                 taken
             };
             let Some((mut handle, f)) = taken else { return };
-            if let Poll::Ready(result) = Pin::new(&mut handle).poll(&mut cx) {
+            // With a budget of its own: were that of a task that runs here spent, the poll would wake this callback for ever.
+            let polled = budget::limited(|| Pin::new(&mut handle).poll(&mut cx));
+            if let Poll::Ready(result) = polled {
                 return f(result);
             }
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
