@@ -24,8 +24,14 @@ fn runtime() -> Runtime {
         .unwrap()
 }
 
-/// Blocks the only worker until the sender is dropped.
+/// Blocks the only worker until the sender is dropped. It has fetched all events before that, such as that a new socket is writable.
 fn block_the_worker(runtime: &Runtime) -> mpsc::Sender<()> {
+    let (slept, has_slept) = mpsc::channel();
+    drop(runtime.spawn(async move {
+        divisi::time::sleep(Duration::from_millis(1)).await;
+        slept.send(()).unwrap();
+    }));
+    has_slept.recv_timeout(PATIENCE).unwrap();
     let (open, closed) = mpsc::channel::<()>();
     let (stuck, is_stuck) = mpsc::channel();
     drop(runtime.spawn(async move {
