@@ -15,8 +15,11 @@ use futures_lite::future::block_on;
 /// Far longer than anything takes that works; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Without the starvation guard, whose helper is not lowered, and which a busy machine may call upon.
 fn pool(threads: usize) -> ComputePoolBuilder {
-    ComputePool::builder().threads(threads)
+    ComputePool::builder()
+        .threads(threads)
+        .starvation_guard(false)
 }
 
 fn join<T>(handle: JoinHandle<T>) -> T {
@@ -149,6 +152,7 @@ fn starved_compute_threads_get_a_helper_at_the_processs_own_priority() {
     let own = nice();
     let pool = pool(1)
         .priority(ComputePriority::Background)
+        .starvation_guard(true)
         .build()
         .unwrap();
     let stop = Arc::new(AtomicBool::new(false));
@@ -182,7 +186,7 @@ fn starved_compute_threads_get_a_helper_at_the_processs_own_priority() {
 /// A queue that does not move is not starvation: here nobody wants a core.
 #[test]
 fn a_pool_whose_job_waits_gets_no_helper() {
-    let pool = pool(1).build().unwrap();
+    let pool = pool(1).starvation_guard(true).build().unwrap();
     let (open, opened) = mpsc::channel::<()>();
     let (begun, has_begun) = mpsc::channel();
     let waits = pool
