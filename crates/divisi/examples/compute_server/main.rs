@@ -30,13 +30,13 @@ mod metrics;
 mod routes;
 mod server;
 mod signals;
-mod stop;
 
 use std::error::Error;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use divisi::net::TcpListener;
+use divisi::sync::Event;
 use divisi::{Runtime, Shutdown};
 
 use args::{Action, Args};
@@ -85,14 +85,14 @@ fn serve(args: &Args) -> Result<ExitCode, Fatal> {
             app.root().path().display(),
             listener.local_addr()?
         );
-        let (stopper, stop) = stop::pair();
-        let accepting = divisi::spawn(server::accept_loop(listener, app, stop));
+        let stop = Arc::new(Event::new());
+        let accepting = divisi::spawn(server::accept_loop(listener, app, stop.clone()));
         signals.received().await?;
         eprintln!(
             "stopping: no new connections; requests in flight have {:?}",
             args.grace
         );
-        drop(stopper);
+        stop.set();
         accepting.await?;
         Ok::<(), Fatal>(())
     })?;

@@ -8,23 +8,23 @@ use std::time::Duration;
 
 use divisi::hyper::DivisiTimer;
 use divisi::net::{TcpListener, TcpStream};
+use divisi::sync::Event;
 use divisi::time::sleep;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 
 use crate::routes::App;
-use crate::stop::Stop;
 
 /// The first pause after a refused accept; it doubles up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Accepts connections until it is stopped, each a task of its own.
+/// Accepts connections until `stop` is set, each a task of its own.
 ///
 /// The listener is closed on return; the connections end by themselves after the requests that
 /// they have in flight.
-pub(crate) async fn accept_loop(listener: TcpListener, app: Arc<App>, stop: Stop) {
-    let mut stopped = pin!(stop.requested());
+pub(crate) async fn accept_loop(listener: TcpListener, app: Arc<App>, stop: Arc<Event>) {
+    let mut stopped = pin!(stop.wait());
     let mut pause = FIRST_PAUSE;
     loop {
         let accepted = divisi::select! {
@@ -70,7 +70,7 @@ fn is_of_the_client(error: &io::Error) -> bool {
 
 /// Serves one connection until the client closes it, or until the request in flight is answered
 /// once the server is stopped.
-async fn connection(stream: TcpStream, app: Arc<App>, stop: Stop) {
+async fn connection(stream: TcpStream, app: Arc<App>, stop: Arc<Event>) {
     // Answers are written in one go; without this the last packet of each may wait for the
     // client's delayed acknowledgement, 40 ms. A socket that refuses is slower, no more.
     let _ = stream.set_nodelay(true);
@@ -83,7 +83,7 @@ async fn connection(stream: TcpStream, app: Arc<App>, stop: Stop) {
     );
     let ended = divisi::select! {
         ended = &mut serving => ended,
-        () = stop.requested() => {
+        () = stop.wait() => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }

@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use divisi::sync::Event;
 use divisi::{Runtime, Shutdown};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::Args;
 use crate::routes::App;
-use crate::{Fatal, server, stop};
+use crate::{Fatal, server};
 
 use client::{Latencies, Plan};
 use load::{Load, Work};
@@ -40,10 +41,10 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) fn run(args: &Args) -> Result<(), Fatal> {
     let runtime = Runtime::new()?;
     let app = Arc::new(App::new(&args.directory, args.limit)?);
-    let (stopper, stop) = stop::pair();
+    let stop = Arc::new(Event::new());
     let listener = runtime.block_on(crate::bind(&args.listen))?;
     let address = listener.local_addr()?;
-    let accepting = runtime.spawn(server::accept_loop(listener, app.clone(), stop));
+    let accepting = runtime.spawn(server::accept_loop(listener, app.clone(), stop.clone()));
 
     let work = Arc::new(Work::prepare(app.root().path())?);
     let cores = thread::available_parallelism()?.get();
@@ -84,7 +85,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fatal> {
     println!();
     print!("{}", report::histogram(&rows));
 
-    drop(stopper);
+    stop.set();
     runtime.block_on(accepting)?;
     let report = runtime.shutdown(Shutdown::graceful(args.grace));
     println!("\n{report}");
