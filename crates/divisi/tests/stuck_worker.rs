@@ -142,7 +142,10 @@ fn io_timers_and_tasks_go_on_although_every_worker_is_stuck_and_the_stall_is_rep
         .worker_threads(2)
         .spare_workers(4)
         .exception_handler(move |report| {
-            let _ = reports.lock().unwrap().send((report.message.clone(), report.spawned_at));
+            let _ = reports
+                .lock()
+                .unwrap()
+                .send((report.message.clone(), report.spawned_at));
         })
         .build()
         .unwrap();
