@@ -1,27 +1,17 @@
 //! A channel for one value.
 //!
-//! The state is one of *empty*, *waited for*, *sent* and *closed*, behind one short lock; both ends change it at most twice. A waker is always
-//! woken, and replaced or dropped, after the lock was released.
+//! Without a lock: see [`hand_over`], which the ends are made of.
 
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
 
+use divisi_task::hand_over::{self, Giver, Taker};
 use divisi_task::{budget, current};
 
-use crate::facade::{Arc, Mutex};
-
-enum State<T> {
-    Empty,
-    Waiting(Waker),
-    Sent(T),
-    /// One end is gone, or the value was taken.
-    Closed,
-}
-
-type Shared<T> = Arc<Mutex<State<T>>>;
+use crate::blocking::block_on;
 
 /// Makes a channel for one value.
 ///
@@ -35,22 +25,17 @@ type Shared<T> = Arc<Mutex<State<T>>>;
 /// ```
 #[track_caller]
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
-    let shared = Arc::new(Mutex::new(State::Empty));
-    (
-        Sender {
-            shared: Some(shared.clone()),
-        },
-        Receiver {
-            shared,
-            made_at: Location::caller(),
-        },
-    )
+    let (giver, taker) = hand_over::pair();
+    let receiver = Receiver {
+        taker,
+        made_at: Location::caller(),
+    };
+    (Sender { giver }, receiver)
 }
 
 /// The sending end. Dropping it unused closes the channel.
 pub struct Sender<T> {
-    /// `None` once the value was sent.
-    shared: Option<Shared<T>>,
+    giver: Giver<T>,
 }
 
 impl<T> Sender<T> {
@@ -59,39 +44,13 @@ impl<T> Sender<T> {
     /// # Errors
     ///
     /// The value comes back if the receiver is gone.
-    pub fn send(mut self, value: T) -> Result<(), T> {
-        let Some(shared) = self.shared.take() else {
-            return Err(value);
-        };
-        let mut state = shared.lock();
-        if matches!(*state, State::Closed) {
-            return Err(value);
-        }
-        let before = std::mem::replace(&mut *state, State::Sent(value));
-        drop(state);
-        if let State::Waiting(waker) = before {
-            waker.wake();
-        }
-        Ok(())
+    pub fn send(self, value: T) -> Result<(), T> {
+        self.giver.give(value)
     }
 
     /// Whether nobody will receive any more.
     pub fn is_closed(&self) -> bool {
-        self.shared
-            .as_ref()
-            .is_none_or(|shared| matches!(*shared.lock(), State::Closed))
-    }
-}
-
-impl<T> Drop for Sender<T> {
-    fn drop(&mut self) {
-        let Some(shared) = self.shared.take() else {
-            return;
-        };
-        let before = std::mem::replace(&mut *shared.lock(), State::Closed);
-        if let State::Waiting(waker) = before {
-            waker.wake();
-        }
+        self.giver.is_unwanted()
     }
 }
 
@@ -101,7 +60,7 @@ impl<T> Drop for Sender<T> {
 ///
 /// Dropping it closes the channel; polling it through a reference (`&mut receiver`) can be given up and taken up again at any time.
 pub struct Receiver<T> {
-    shared: Shared<T>,
+    taker: Taker<T>,
     made_at: &'static Location<'static>,
 }
 
@@ -120,49 +79,30 @@ impl std::error::Error for Closed {}
 impl<T> Receiver<T> {
     /// The value if it was sent, [`Closed`] if none will be, `None` if it may still come.
     pub fn try_recv(&mut self) -> Option<Result<T, Closed>> {
-        let mut state = self.shared.lock();
-        match std::mem::replace(&mut *state, State::Closed) {
-            State::Sent(value) => Some(Ok(value)),
-            State::Closed => Some(Err(Closed)),
-            still_open => {
-                *state = still_open;
-                None
-            }
-        }
+        Some(self.taker.try_take()?.ok_or(Closed))
+    }
+
+    /// Blocks this thread until the value is there. Not for async code, whose worker it would block.
+    ///
+    /// # Errors
+    ///
+    /// None will come.
+    pub fn recv_blocking(self) -> Result<T, Closed> {
+        block_on(self)
     }
 }
 
 impl<T> Future for Receiver<T> {
     type Output = Result<T, Closed>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let charge = std::task::ready!(budget::poll_proceed(cx));
-        let mut state = self.shared.lock();
-        let known = matches!(&*state, State::Waiting(waker) if waker.will_wake(cx.waker()));
-        if known {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let charge = ready!(budget::poll_proceed(cx));
+        let Poll::Ready(taken) = self.taker.poll_take(cx) else {
+            current::note_wait(self.made_at);
             return Poll::Pending;
-        }
-        match std::mem::replace(&mut *state, State::Closed) {
-            State::Sent(value) => {
-                charge.made_progress();
-                Poll::Ready(Ok(value))
-            }
-            State::Closed => Poll::Ready(Err(Closed)),
-            waiting => {
-                *state = State::Waiting(cx.waker().clone());
-                drop(state);
-                drop(waiting);
-                current::note_wait(self.made_at);
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl<T> Drop for Receiver<T> {
-    fn drop(&mut self) {
-        let before = std::mem::replace(&mut *self.shared.lock(), State::Closed);
-        drop(before);
+        };
+        charge.made_progress();
+        Poll::Ready(taken.ok_or(Closed))
     }
 }
 
@@ -187,7 +127,7 @@ mod tests {
     use super::*;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
+    use std::task::{Wake, Waker};
 
     #[derive(Default)]
     struct Count(AtomicUsize);

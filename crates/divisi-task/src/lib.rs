@@ -111,6 +111,7 @@ mod cancel;
 mod cell;
 pub mod current;
 mod error;
+pub mod hand_over;
 mod harness;
 mod header;
 mod id;

@@ -6,6 +6,7 @@
 #[cfg(not(divisi_loom))]
 mod imp {
     pub(crate) use parking_lot::{Mutex, MutexGuard};
+    pub(crate) use std::sync::Arc;
     pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
 
     /// A cell whose contents are reached through closures, so that loom can see the extent of each access.
@@ -71,8 +72,8 @@ mod imp {
 #[cfg(divisi_loom)]
 mod imp {
     pub(crate) use loom::cell::UnsafeCell;
-    pub(crate) use loom::sync::MutexGuard;
     pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
+    pub(crate) use loom::sync::{Arc, MutexGuard};
 
     /// loom's mutex with parking_lot's signature.
     #[derive(Debug)]
