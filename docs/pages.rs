@@ -20,6 +20,7 @@ macro_rules! pages {
 
 pages! {
     introduction: "introduction.md",
+    which_primitive: "which-primitive.md",
     architecture: "architecture.md",
     divisi: "crates/divisi.md",
     task: "crates/task.md",
