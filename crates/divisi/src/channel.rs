@@ -13,7 +13,7 @@
 //!     let (sender, mut receiver) = divisi::channel::mpsc::bounded(8);
 //!     for number in 1..=3 {
 //!         let sender = sender.clone();
-//!         divisi::spawn(async move { sender.send(number).await.unwrap() });
+//!         drop(divisi::spawn(async move { sender.send(number).await.unwrap() }));
 //!     }
 //!     drop(sender);
 //!     let mut sum = 0;

@@ -7,11 +7,11 @@
 //!     let (sender, receiver) = divisi::queue::bounded(8);
 //!     for _ in 0..2 {
 //!         let receiver = receiver.clone();
-//!         divisi::spawn(async move {
+//!         drop(divisi::spawn(async move {
 //!             while let Some(job) = receiver.recv_tracked().await {
 //!                 println!("{}", *job);
 //!             } // Dropping the guard means that the job is done.
-//!         });
+//!         }));
 //!     }
 //!     for job in ["wash", "dry", "fold"] {
 //!         sender.send(job).await.unwrap();
