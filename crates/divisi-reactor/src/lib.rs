@@ -19,6 +19,7 @@
 //! | `io_state`, `readiness`, `waiters` | what is known about a source, who waits, where it is registered |
 //! | `sources` | finding a source by the token of an event |
 //! | `timer`, `timers`, `wheel` | deadlines |
+//! | `released` | timers dropped by threads that must not wait for a lock |
 //! | `clock` | real and virtual time |
 //! | `sys` | the operating system |
 //!
@@ -50,6 +51,7 @@ mod io_state;
 mod loom;
 mod reactor;
 mod readiness;
+mod released;
 mod sleep;
 mod source;
 mod sources;

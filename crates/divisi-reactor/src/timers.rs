@@ -13,6 +13,8 @@
 
 use crate::clock::{Clock, saturating_nanos};
 use crate::error::ReactorError;
+use crate::released::Released;
+use crate::thread_priority;
 use crate::wheel::{Key, NEVER, Wheel};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,6 +36,8 @@ pub(crate) struct Timers {
     next: AtomicU64,
     /// Set once timers were ended before they were due.
     evacuated: AtomicBool,
+    /// Entries to end, of timers that were dropped on threads of lowered priority.
+    released: Released,
 }
 
 #[derive(Debug)]
@@ -65,6 +69,7 @@ impl Timers {
             }),
             next: AtomicU64::new(NEVER),
             evacuated: AtomicBool::new(false),
+            released: Released::new(),
         }
     }
 
@@ -137,8 +142,11 @@ impl Timers {
         Ok(false)
     }
 
-    /// Ends an entry.
+    /// Ends an entry: now, or on a thread of lowered priority when somebody else takes the lock.
     pub(crate) fn disarm(&self, key: Key) {
+        if thread_priority::is_lowered() && self.released.put(key) {
+            return;
+        }
         let mut shard = self.shard.lock();
         let waker = shard.wheel.remove(key);
         if shard.wheel.armed() == 0 {
@@ -148,12 +156,27 @@ impl Timers {
         drop(waker);
     }
 
+    /// Ends the entries of timers that were dropped on threads of lowered priority. The wakers are to be dropped without the lock.
+    #[must_use = "wakers are foreign code: drop them after the lock"]
+    fn end_released(&self, shard: &mut Shard) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        self.released
+            .take_all(|key| wakers.extend(shard.wheel.remove(key)));
+        wakers
+    }
+
     /// The calling thread is about to sleep until `limit` (real time) or the next timer. Returns
     /// for how long, `None` for ever.
     pub(crate) fn fall_asleep(&self, limit: Option<Instant>) -> Option<Duration> {
         let mut shard = self.shard.lock();
         if shard.closed {
             return Some(Duration::ZERO);
+        }
+        let ended = self.end_released(&mut shard);
+        if !ended.is_empty() {
+            drop(shard);
+            drop(ended);
+            return self.fall_asleep(limit);
         }
         let next = shard.wheel.next_deadline();
         self.next.store(next.unwrap_or(NEVER), Ordering::Relaxed);
@@ -193,16 +216,20 @@ impl Timers {
             return 0;
         }
         let now = self.nanos(Some(self.clock.now()));
-        if now < next && !slept {
+        if now < next && !slept && !self.released.any() {
             return 0;
         }
         let mut shard = self.shard.lock();
         if slept {
             shard.sleeping_until = None;
         }
+        // Before anything fires: their tasks do not wait for them any more.
+        let ended = self.end_released(&mut shard);
         let fired = shard.wheel.advance(now, TIMER_BATCH, wakers);
         let next = shard.wheel.next_deadline().unwrap_or(NEVER);
         self.next.store(next, Ordering::Relaxed);
+        drop(shard);
+        drop(ended);
         fired
     }
 
@@ -246,7 +273,12 @@ impl Timers {
     }
 
     pub(crate) fn armed(&self) -> usize {
-        self.shard.lock().wheel.armed()
+        let mut shard = self.shard.lock();
+        let ended = self.end_released(&mut shard);
+        let armed = shard.wheel.armed();
+        drop(shard);
+        drop(ended);
+        armed
     }
 
     /// Records a new deadline; true if the sleeper must be told.
@@ -286,5 +318,67 @@ impl Timers {
 
     fn instant(&self, nanos: u64) -> Option<Instant> {
         self.origin.checked_add(Duration::from_nanos(nanos))
+    }
+}
+
+#[cfg(all(test, not(divisi_loom)))]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::thread;
+
+    fn in_an_hour(timers: &Timers, waker: &Waker) -> Key {
+        let deadline = timers.clock().now() + Duration::from_secs(3600);
+        match timers.arm(Some(deadline), waker) {
+            Ok(Arm::Armed { key, .. }) => key,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    struct Silent;
+
+    impl std::task::Wake for Silent {
+        fn wake(self: Arc<Self>) {
+            panic!("nobody waits any more");
+        }
+    }
+
+    /// The lock is held all the while: whoever wanted it would hang here.
+    #[test]
+    fn a_thread_of_lowered_priority_drops_a_timer_without_the_lock() {
+        let timers = Timers::new(Clock::real());
+        let silent = Arc::new(Silent);
+        let waker = Waker::from(Arc::clone(&silent));
+        let keys: Vec<_> = (0..3).map(|_| in_an_hour(&timers, &waker)).collect();
+        drop(waker);
+        let shard = timers.shard.lock();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread_priority::mark_lowered();
+                keys.into_iter().for_each(|key| timers.disarm(key));
+            });
+        });
+        assert_eq!((shard.wheel.armed(), Arc::strong_count(&silent)), (3, 4));
+        drop(shard);
+        // A turn ends them although none is due.
+        let mut wakers = Vec::new();
+        assert_eq!((timers.turn(false, &mut wakers), wakers.len()), (0, 0));
+        assert_eq!((timers.armed(), Arc::strong_count(&silent)), (0, 1));
+    }
+
+    #[test]
+    fn who_goes_to_sleep_does_not_sleep_for_a_timer_that_was_dropped_so() {
+        let timers = Timers::new(Clock::real());
+        let key = in_an_hour(&timers, Waker::noop());
+        assert!(timers.fall_asleep(None).is_some());
+        timers.wake_up();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread_priority::mark_lowered();
+                timers.disarm(key);
+            });
+        });
+        assert_eq!(timers.fall_asleep(None), None, "for ever");
+        assert_eq!(timers.next_deadline(), None);
     }
 }

@@ -58,6 +58,17 @@ const CASCADE_BATCH: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key(u32);
 
+impl Key {
+    pub(crate) fn index(self) -> u32 {
+        self.0
+    }
+
+    /// The key that has this [`index`](Key::index).
+    pub(crate) fn from_index(index: u32) -> Key {
+        Key(index)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Wheel {
     entries: Slab<Entry>,

@@ -115,11 +115,16 @@ fn tasks_take_turns_at_the_pool() {
             jobs
         });
         let backlog = many.await.unwrap();
-        let one = divisi::spawn(async move { divisi::offload(move || taken.fetch_add(1, SeqCst)) });
-        let first = one.await.unwrap();
+        let (submitted, is_submitted) = divisi::channel::oneshot();
+        let one = divisi::spawn(async move {
+            let job = divisi::offload(move || taken.fetch_add(1, SeqCst));
+            submitted.send(()).unwrap();
+            job.await.unwrap()
+        });
+        is_submitted.await.unwrap();
         open.send(()).unwrap();
         gate.await.unwrap();
-        assert!(first.await.unwrap() < 3, "behind one of the others at most");
+        assert!(one.await.unwrap() < 3, "behind one of the others at most");
         let mut last = 0;
         for job in backlog {
             last = job.await.unwrap();

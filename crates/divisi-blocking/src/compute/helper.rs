@@ -25,8 +25,8 @@ use super::{Shared, context, runner};
 
 /// Over how long a time starvation is judged. Ours: many of the kernel's time slices (3 ms), and below what a user notices.
 const WINDOW: Duration = Duration::from_millis(50);
-/// Of one core: compute threads that get less than one part in so many starve. It is what one thread at nice 10 gets beside one
-/// busy neighbour: so the default priority alone, beside ordinary neighbours, is not taken for it.
+/// Of one core: compute threads that together get less than one part in so many starve. One thread at nice 10 gets a little less beside
+/// one busy neighbour (weights 110 and 1024), so two of them with a neighbour each are not taken for it.
 const LEAST_SHARE: u32 = 10;
 
 /// What the dispatcher knows of the compute threads.

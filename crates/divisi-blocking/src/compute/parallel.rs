@@ -13,8 +13,8 @@ use super::checkpoint::checkpoint;
 use super::{ComputePool, OffloadOptions, batch};
 use crate::error::SpawnError;
 
-/// Pieces a thread, if all items take as long as each other. Ours: enough that threads end at about the same time when they do
-/// not, few enough that a piece is worth its bookkeeping (some 100 ns).
+/// Pieces a thread. Ours: enough that threads end at about the same time although items take different times, few enough that
+/// a piece of a short map is worth its bookkeeping.
 const PIECES_PER_THREAD: usize = 8;
 
 /// The results of [`ComputePool::map`] or [`ComputePool::chunks`], in order: a future.

@@ -1,6 +1,21 @@
 //! The scheduling class of a thread: the one that rustix has no function for.
 
+use std::cell::Cell;
 use std::io;
+
+thread_local! {
+    static LOWERED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says that the calling thread stands back behind others, for life. From now on a [`Timer`](crate::Timer) that is dropped
+/// on it takes no lock that a reactor's owner wants: the owner ends the timer in its next turn.
+pub fn mark_lowered() {
+    LOWERED.with(|lowered| lowered.set(true));
+}
+
+pub(crate) fn is_lowered() -> bool {
+    LOWERED.try_with(Cell::get).unwrap_or(false)
+}
 
 /// Moves the calling thread to `SCHED_IDLE`: it runs when no thread of the ordinary classes wants the core, and hardly beside one.
 ///

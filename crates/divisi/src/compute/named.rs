@@ -201,7 +201,10 @@ pub(crate) fn for_runtime(
     let (unhandled, stray) = (handler.clone(), handler.clone());
     let (quiet, gate) = (runtime.clone(), runtime.clone());
     settings
-        .on_thread_start(move || start())
+        .on_thread_start(move || {
+            divisi_reactor::thread_priority::mark_lowered();
+            start();
+        })
         .on_thread_stop(move || stop())
         .unhandled_panic(move |panic| unhandled.handle(&Report::from(panic)))
         .stray_panic(move |payload| stray.handle(&Report::of_stray_panic(payload)))
