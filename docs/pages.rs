@@ -21,6 +21,7 @@ macro_rules! pages {
 pages! {
     introduction: "introduction.md",
     which_primitive: "which-primitive.md",
+    guide_cpu_work: "guide/cpu-work.md",
     architecture: "architecture.md",
     divisi: "crates/divisi.md",
     task: "crates/task.md",
@@ -35,6 +36,11 @@ pages! {
     decision_0003: "decisions/0003-own-task-cell.md",
     decision_0004: "decisions/0004-parking-lot-0.12.md",
     decision_0005: "decisions/0005-compute-threads-nice-10.md",
+    decision_0006: "decisions/0006-spares-leave-workers-stay.md",
+    decision_0007: "decisions/0007-helper-runs-alone.md",
+    decision_0008: "decisions/0008-ticker-off.md",
+    decision_0009: "decisions/0009-cancelling-unwinds.md",
+    decision_0010: "decisions/0010-lanes-not-rayon.md",
 }
 
 #[cfg(test)]
