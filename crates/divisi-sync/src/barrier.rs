@@ -89,7 +89,8 @@ impl Barrier {
         }
     }
 
-    /// Waits until all are there. Each gets another index, from 0 to one less than their number, in the order of arrival.
+    /// Waits until all are there. Each gets another index, from 0 to one less than their number, in the order of
+    /// arrival.
     ///
     /// # Errors
     ///
@@ -116,7 +117,8 @@ impl Barrier {
         block_on(self.wait())
     }
 
-    /// Sends those who wait away with an error; the next ones meet as if there had been nobody. Mends an aborted barrier.
+    /// Sends those who wait away with an error; the next ones meet as if there had been nobody. Mends an aborted
+    /// barrier.
     pub fn reset(&self) {
         self.break_up(false);
     }

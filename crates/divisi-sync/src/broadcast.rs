@@ -18,15 +18,17 @@
 //!
 //! # Guarantees
 //!
-//! * Sending never waits. The channel keeps so many values; a receiver that has fallen further behind is told how many it has missed, and goes on with the oldest one that is kept.
+//! * Sending never waits. The channel keeps so many values; a receiver that has fallen further behind is told how
+//!   many it has missed, and goes on with the oldest one that is kept.
 //! * All receivers see values in the same order. A receiver sees what was sent after it was made.
-//! * A value is dropped as soon as all receivers have seen it. The last one to see it gets the value itself, the others a clone that is made
-//!   without a lock.
+//! * A value is dropped as soon as all receivers have seen it. The last one to see it gets the value itself, the
+//!   others a clone that is made without a lock.
 //!
 //! # Inside
 //!
-//! The values, each with the number of receivers that have it to come, are under one short lock with those who wait. A receiver remembers the number of the value that it wants next;
-//! it waits only if that has not been sent, under the lock; a sender puts the value in under the lock and wakes all.
+//! The values, each with the number of receivers that have it to come, are under one short lock with those who wait.
+//! A receiver remembers the number of the value that it wants next; it waits only if that has not been sent, under
+//! the lock; a sender puts the value in under the lock and wakes all.
 //!
 //! Model: `tests/loom_channels.rs`.
 

@@ -16,12 +16,13 @@ use crate::notify::{Flag, Inner, Ticket};
 
 /// Lets tasks wait until something holds of what a [`Mutex`](crate::Mutex) guards.
 ///
-/// Who changes the value notifies, with or without having the lock. There are no wake-ups without a notification, but the value may have
-/// changed again before the lock was had: [`wait_while`](Self::wait_while) looks.
+/// Who changes the value notifies, with or without having the lock. There are no wake-ups without a notification, but
+/// the value may have changed again before the lock was had: [`wait_while`](Self::wait_while) looks.
 ///
 /// # Fairness and cancel safety
 ///
-/// The one who has waited longest is woken. If it is dropped after it was notified, be it while it waits for the lock, the notification goes to the next.
+/// The one who has waited longest is woken. If it is dropped after it was notified, be it while it waits for the
+/// lock, the notification goes to the next.
 ///
 /// # Examples
 ///

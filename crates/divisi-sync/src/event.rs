@@ -14,7 +14,8 @@ use crate::facade::const_fn;
 
 /// A flag that is set or clear, and can be waited for.
 ///
-/// Setting it wakes *all* who wait then, even if it is cleared before they get to run. Waiting for a flag that is set does not wait.
+/// Setting it wakes *all* who wait then, even if it is cleared before they get to run. Waiting for a flag that is set
+/// does not wait.
 ///
 /// # Examples
 ///

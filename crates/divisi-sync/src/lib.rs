@@ -3,21 +3,37 @@
 //! ```
 //! let (sender, receiver) = divisi_sync::oneshot::channel();
 //! std::thread::spawn(move || sender.send(42));
-//! # struct Unpark(std::thread::Thread);
-//! # impl std::task::Wake for Unpark { fn wake(self: std::sync::Arc<Self>) { self.0.unpark(); } }
-//! # fn block_on<F: Future + Unpin>(mut f: F) -> F::Output {
-//! #     let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
-//! #     loop {
-//! #         match std::pin::Pin::new(&mut f).poll(&mut std::task::Context::from_waker(&waker)) {
-//! #             std::task::Poll::Ready(output) => return output,
-//! #             std::task::Poll::Pending => std::thread::park(),
-//! #         }
-//! #     }
-//! # }
-//! assert_eq!(block_on(receiver), Ok(42));
+//! // Anything that polls futures will do.
+//! assert_eq!(futures_lite::future::block_on(receiver), Ok(42));
 //! ```
 //!
-//! Every primitive here is fair in the order of arrival and cancel-safe: a waiter that is dropped costs nobody a turn.
+//! | | |
+//! |---|---|
+//! | locks | [`Mutex`], [`RwLock`], [`Semaphore`], [`OnceCell`] |
+//! | waiting for each other | [`Event`], [`Notify`], [`Condvar`], [`Barrier`] |
+//! | channels | [`oneshot`], [`mpsc`], [`watch`], [`broadcast`] |
+//! | queues of work | [`queue`] |
+//!
+//! # What all of them promise
+//!
+//! * **Fair**: who waits is served in the order of arrival, and nobody overtakes.
+//! * **Cancel-safe**: a waiter that is dropped, be it after it was chosen, costs nobody a turn, and no permit,
+//!   notification or value is lost.
+//! * **No foreign code under a lock**: wakers are woken, cloned and dropped, and values are cloned and dropped, outside.
+//!   (The one exception is documented: a priority queue compares values under its lock.)
+//! * They take part in a task's [budget](divisi_task::budget), and lists of tasks show where a task waits for them.
+//!
+//! # Inside
+//!
+//! ```text
+//!   Mutex  RwLock  Semaphore  OnceCell  mpsc's slots   Event Notify Condvar Barrier watch broadcast queue     oneshot
+//!                      |                                                  |                                       |
+//!   divisi-task:    permits (+ value_cell) ---------------------------> wait_list                             hand_over
+//! ```
+//!
+//! This crate has no unsafe code. What it rests on has its proof in the modules [`wait_list`](divisi_task::wait_list),
+//! [`permits`](divisi_task::permits), [`value_cell`](divisi_task::value_cell) and
+//! [`hand_over`](divisi_task::hand_over).
 
 #![forbid(unsafe_code)]
 

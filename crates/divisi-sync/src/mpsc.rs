@@ -19,14 +19,19 @@
 //! # Guarantees
 //!
 //! * What one sender sends arrives in that order.
-//! * A [`bounded`] channel has so many slots; senders wait for one in the order in which they came, and nobody overtakes them.
-//! * A value is in the channel or with somebody, at any time: a send that is given up has sent nothing, a receive that is given up has received nothing.
-//! * When all senders are gone, the receiver gets what is left, and then `None`. When the receiver is gone, or has closed the channel, sends give the value back.
+//! * A [`bounded`] channel has so many slots; senders wait for one in the order in which they came, and nobody
+//!   overtakes them.
+//! * A value is in the channel or with somebody, at any time: a send that is given up has sent nothing, a receive
+//!   that is given up has received nothing.
+//! * When all senders are gone, the receiver gets what is left, and then `None`. When the receiver is gone, or has
+//!   closed the channel, sends give the value back.
 //!
 //! # Inside
 //!
-//! Values go into a buffer under a short lock. The receiver has a buffer of its own, which it exchanges for the shared one when it is empty: most receives take no lock. Whether to wait is decided under
-//! the lock: a sender comes before, and its value is found; or after, and it finds the waker. Slots are [`Permits`](divisi_task::permits): a value holds one from before it is sent until it is received.
+//! Values go into a buffer under a short lock. The receiver has a buffer of its own, which it exchanges for the
+//! shared one when it is empty: most receives take no lock. Whether to wait is decided under the lock: a sender comes
+//! before, and its value is found; or after, and it finds the waker. Slots are [`Permits`](divisi_task::permits): a
+//! value holds one from before it is sent until it is received.
 //!
 //! Model: `tests/loom_channels.rs`.
 

@@ -61,7 +61,8 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses the place in the queue and nothing else. If it was handed the lock already, the next one gets it.
+    /// Dropping the future loses the place in the queue and nothing else. If it was handed the lock already, the next
+    /// one gets it.
     #[track_caller]
     pub fn lock(&self) -> Lock<'_, T> {
         Lock::new(&self.cell, 1)

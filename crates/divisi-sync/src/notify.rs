@@ -134,7 +134,8 @@ impl Notify {
         }
     }
 
-    /// Wakes the one who has waited longest. If nobody waits, the flag goes up, and the next one who would wait does not.
+    /// Wakes the one who has waited longest. If nobody waits, the flag goes up, and the next one who would wait does
+    /// not.
     pub fn notify_one(&self) {
         self.inner.notify(1);
     }

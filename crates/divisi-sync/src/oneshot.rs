@@ -58,7 +58,8 @@ impl<T> Sender<T> {
 ///
 /// # Cancel safety
 ///
-/// Dropping it closes the channel; polling it through a reference (`&mut receiver`) can be given up and taken up again at any time.
+/// Dropping it closes the channel; polling it through a reference (`&mut receiver`) can be given up and taken up
+/// again at any time.
 pub struct Receiver<T> {
     taker: Taker<T>,
     made_at: &'static Location<'static>,

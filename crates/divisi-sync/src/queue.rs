@@ -1,4 +1,5 @@
-//! Queues of work: from many senders to many receivers, in an order of choice, with a way to wait until all work is done.
+//! Queues of work: from many senders to many receivers, in an order of choice, with a way to wait until all work is
+//! done.
 //!
 //! ```
 //! # futures_lite::future::block_on(async {
@@ -24,17 +25,20 @@
 //! # Guarantees
 //!
 //! * Senders and receivers that wait are served in the order in which they came, and nobody overtakes them.
-//! * A value is in the queue or with somebody, at any time: a send that is given up has sent nothing, a receive that is given up has received nothing, and its turn
-//!   goes to the next.
-//! * [`close`](Sender::close): nothing can be sent any more, what is there can be received. [`close_now`](Sender::close_now): nothing is there any more, too. The first happens when
-//!   the last sender is dropped, the second when the last receiver is.
-//! * [`join`](Sender::join) waits until everything that was ever sent is done: received, and, if it was received by [`recv_tracked`](Receiver::recv_tracked), its guard dropped.
+//! * A value is in the queue or with somebody, at any time: a send that is given up has sent nothing, a receive that
+//!   is given up has received nothing, and its turn goes to the next.
+//! * [`close`](Sender::close): nothing can be sent any more, what is there can be received.
+//!   [`close_now`](Sender::close_now): nothing is there any more, too. The first happens when the last sender is
+//!   dropped, the second when the last receiver is.
+//! * [`join`](Sender::join) waits until everything that was ever sent is done: received, and, if it was received by
+//!   [`recv_tracked`](Receiver::recv_tracked), its guard dropped.
 //!
 //! # Inside
 //!
-//! One short lock for the values and for three lists: who waits to send, to receive, and for all to be done. Whoever changes something *settles* before unlocking: as long
-//! as there is a free slot and one who waits to send, it is promised a slot; and so on. A promise is a number: so many of the slots (or values) are not free to
-//! others. One who was promised something takes it when it runs, and gives it back when it is dropped before.
+//! One short lock for the values and for three lists: who waits to send, to receive, and for all to be done. Whoever
+//! changes something *settles* before unlocking: as long as there is a free slot and one who waits to send, it is
+//! promised a slot; and so on. A promise is a number: so many of the slots (or values) are not free to others. One
+//! who was promised something takes it when it runs, and gives it back when it is dropped before.
 //!
 //! Model: `tests/loom_queue.rs`; compared with a sequential queue in `tests/histories.rs`.
 

@@ -19,8 +19,8 @@ const READERS: usize = (1 << 30) - 1;
 ///
 /// # Fairness
 ///
-/// First come, first served, readers and writers in one queue: a writer that waits makes later readers wait, so that it is not starved; and
-/// readers that wait behind it all go in together when it is done.
+/// First come, first served, readers and writers in one queue: a writer that waits makes later readers wait, so that
+/// it is not starved; and readers that wait behind it all go in together when it is done.
 ///
 /// A task that reads and reads again without having let go waits for itself, if a writer came in between.
 ///
@@ -80,7 +80,8 @@ impl<T: ?Sized> RwLock<T> {
         })
     }
 
-    /// Locks to write, and blocks this thread until that is possible. Not for async code, whose worker it would block.
+    /// Locks to write, and blocks this thread until that is possible. Not for async code, whose worker it would
+    /// block.
     #[track_caller]
     pub fn write_blocking(&self) -> RwLockWriteGuard<'_, T> {
         match self.try_write() {

@@ -15,8 +15,8 @@ use crate::facade::const_fn;
 ///
 /// # Fairness
 ///
-/// First come, first served, strictly: as long as somebody waits, permits go to the one who has waited longest, whoever asks meanwhile; and who wants many is not
-/// overtaken by those who want few.
+/// First come, first served, strictly: as long as somebody waits, permits go to the one who has waited longest,
+/// whoever asks meanwhile; and who wants many is not overtaken by those who want few.
 ///
 /// # Examples
 ///
@@ -72,13 +72,15 @@ impl Semaphore {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses the place in the queue and nothing else. A permit that it was given already goes to the next.
+    /// Dropping the future loses the place in the queue and nothing else. A permit that it was given already goes to
+    /// the next.
     #[track_caller]
     pub fn acquire(&self) -> AcquirePermits<'_> {
         AcquirePermits::new(&self.permits, 1)
     }
 
-    /// Acquires that many permits at once, and waits until there are as many. For more than there will ever be, it waits for ever.
+    /// Acquires that many permits at once, and waits until there are as many. For more than there will ever be, it
+    /// waits for ever.
     ///
     /// # Errors
     ///
@@ -113,7 +115,8 @@ impl Semaphore {
         Ok(SemaphorePermit { grant })
     }
 
-    /// Acquires that many permits, and blocks this thread until there are as many. Not for async code, whose worker it would block.
+    /// Acquires that many permits, and blocks this thread until there are as many. Not for async code, whose worker
+    /// it would block.
     ///
     /// # Errors
     ///

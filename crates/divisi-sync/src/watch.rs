@@ -15,26 +15,26 @@
 //! # Guarantees
 //!
 //! * A receiver that waits is woken by every change; it may not see every value, but it always sees the latest.
-//! * Looking at the value never makes a sender wait, nor the other way round: what [`get`](Receiver::get) returns is an [`Arc`] of the value as it was then, and may be kept.
+//! * Looking at the value never makes a sender wait, nor the other way round: what [`get`](Receiver::get) returns is
+//!   an [`Arc`] of the value as it was then, and may be kept.
 //!
 //! # Inside
 //!
-//! Value, version and those who wait are under one short lock. A receiver remembers the version that it has seen, and waits only if that is
-//! the current one under the lock; a sender changes both under the lock and wakes all.
+//! Value, version and those who wait are under one short lock. A receiver remembers the version that it has seen, and
+//! waits only if that is the current one under the lock; a sender changes both under the lock and wakes all.
 //!
 //! Model: `tests/loom_channels.rs`.
+
+mod change;
 
 use std::fmt;
 use std::mem;
 use std::panic::Location;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
-use divisi_task::stable::Stable;
-use divisi_task::wait_list::{Locked, Queue, Turn, WaitList, Waiter, Wakers};
-use divisi_task::{budget, current};
-use futures_core::Stream;
+use divisi_task::wait_list::{Locked, Queue, WaitList, Waiter, Wakers};
+
+pub use change::{Changed, Values};
 
 use crate::blocking::block_on;
 use crate::facade::atomic::{AtomicU64, Ordering};
@@ -135,7 +135,8 @@ impl<T> Sender<T> {
         self.chan.put(self.chan.waiters.lock(), value)
     }
 
-    /// Makes the next value from the one before with `next`; `None` leaves it, and wakes nobody. Returns whether it changed.
+    /// Makes the next value from the one before with `next`; `None` leaves it, and wakes nobody. Returns whether it
+    /// changed.
     ///
     /// `next` is called without a lock, and again if another sender was quicker.
     ///
@@ -238,7 +239,8 @@ impl<T> Receiver<T> {
         block_on(self.changed())
     }
 
-    /// Waits until `condition` holds of the value, and returns it; at once, if it does already. It is called without a lock.
+    /// Waits until `condition` holds of the value, and returns it; at once, if it does already. It is called without
+    /// a lock.
     ///
     /// # Errors
     ///
@@ -285,102 +287,13 @@ impl<T> Receiver<T> {
         self.chan.waiters.lock().senders == 0
     }
 
-    /// The values from now on, beginning with the present one. Values that are overtaken by a later one before they were looked at are left out.
+    /// The values from now on, beginning with the present one. Values that are overtaken by a later one before they
+    /// were looked at are left out.
     pub fn into_stream(mut self) -> Values<T> {
         self.mark_changed();
         Values {
             waiter: Box::pin(Waiter::new(self.chan.clone(), ())),
             receiver: self,
-        }
-    }
-}
-
-/// Waits until the version is not `seen`.
-fn poll_changed<T, H: Stable<Target: Queue<State = State<T>, Ticket = ()>>>(
-    mut waiter: Pin<&mut Waiter<H>>,
-    chan: &Chan<T>,
-    seen: &mut u64,
-    cx: &mut Context<'_>,
-) -> Poll<Result<(), Closed>> {
-    let charge = ready!(budget::poll_proceed(cx));
-    match waiter.as_mut().poll_turn(cx) {
-        Turn::Free => {}
-        Turn::Waiting => return Poll::Pending,
-        Turn::Chosen => {
-            waiter.as_mut().accept();
-        }
-    }
-    let known = *seen;
-    let news = |locked: &State<T>| match chan.version() {
-        version if version != known => Some(Ok(version)),
-        _ if locked.senders == 0 => Some(Err(Closed(()))),
-        _ => None,
-    };
-    let current = match chan.version() {
-        version if version != known => Some(Ok(version)),
-        _ => waiter.join(CHANGED, cx, |locked, ()| news(locked)),
-    };
-    let Some(version) = current else {
-        return Poll::Pending;
-    };
-    *seen = version?;
-    charge.made_progress();
-    Poll::Ready(Ok(()))
-}
-
-pin_project_lite::pin_project! {
-    /// The future of [`Receiver::changed`].
-    #[must_use = "futures do nothing unless they are awaited"]
-    pub struct Changed<'a, T> {
-        #[pin]
-        waiter: Waiter<&'a Chan<T>>,
-        seen: &'a mut u64,
-        awaited_at: &'static Location<'static>,
-    }
-}
-
-impl<T> Future for Changed<'_, T> {
-    type Output = Result<(), Closed>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let chan: &Chan<T> = this.waiter.handle();
-        let polled = poll_changed(this.waiter, chan, this.seen, cx);
-        if polled.is_pending() {
-            current::note_wait(this.awaited_at);
-        }
-        polled
-    }
-}
-
-/// The values of a watched channel, one after the other: see [`Receiver::into_stream`].
-#[must_use = "streams do nothing unless they are polled"]
-pub struct Values<T> {
-    receiver: Receiver<T>,
-    waiter: Pin<Box<Waiter<Arc<Chan<T>>>>>,
-}
-
-impl<T> Values<T> {
-    /// The receiver.
-    pub fn into_receiver(self) -> Receiver<T> {
-        self.receiver
-    }
-}
-
-impl<T> Stream for Values<T> {
-    type Item = Arc<T>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Arc<T>>> {
-        let this = &mut *self;
-        let chan = &*this.receiver.chan;
-        match ready!(poll_changed(
-            this.waiter.as_mut(),
-            chan,
-            &mut this.receiver.seen,
-            cx
-        )) {
-            Ok(()) => Poll::Ready(Some(this.receiver.get_and_update())),
-            Err(Closed(())) => Poll::Ready(None),
         }
     }
 }
@@ -446,19 +359,5 @@ impl<T: fmt::Debug> fmt::Debug for Receiver<T> {
             .field("value", &self.get())
             .field("has_changed", &self.has_changed())
             .finish()
-    }
-}
-
-impl<T> fmt::Debug for Changed<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Changed")
-            .field("awaited_at", &self.awaited_at)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for Values<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Values").field(&self.receiver).finish()
     }
 }

@@ -1,4 +1,5 @@
-//! What happens when one who waits is dropped at the worst moment. The races are those that asyncio's own tests guard.
+//! What happens when one who waits is dropped at the worst moment. The races are those that asyncio's own tests
+//! guard.
 
 #![cfg(not(divisi_loom))]
 

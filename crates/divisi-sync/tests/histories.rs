@@ -1,8 +1,9 @@
 //! Random histories, compared with sequential models.
 //!
-//! The first half is single-threaded, with futures that are polled by hand: whatever is asked, waited for, and dropped at whatever moment, the outcome is
-//! that of a model of a few lines. The second half lets threads run into each other, and looks for an order of what they did, compatible with when they did it,
-//! in which the model would have answered the same: the operations are linearizable.
+//! The first half is single-threaded, with futures that are polled by hand: whatever is asked, waited for, and
+//! dropped at whatever moment, the outcome is that of a model of a few lines. The second half lets threads run into
+//! each other, and looks for an order of what they did, compatible with when they did it, in which the model would
+//! have answered the same: the operations are linearizable.
 #![cfg(not(divisi_loom))]
 
 mod support;
@@ -503,7 +504,8 @@ where
     })
 }
 
-/// Whether some order of the events, in which none comes before one that had ended when it began, is one that the model does.
+/// Whether some order of the events, in which none comes before one that had ended when it began, is one that the
+/// model does.
 fn is_linearizable<Op: Clone, Outcome: PartialEq + Clone, Model: Clone>(
     rest: &History<Op, Outcome>,
     model: &Model,

@@ -1,4 +1,5 @@
-//! Models of the primitives' waiter protocols. (Mutex, read-write lock and semaphore are permits: see divisi-task's `loom_permits`.)
+//! Models of the primitives' waiter protocols. (Mutex, read-write lock and semaphore are permits: see divisi-task's
+//! `loom_permits`.)
 //!
 //! ```text
 //! RUSTFLAGS="--cfg divisi_loom" cargo test -p divisi-sync --release --test 'loom_*'
@@ -128,7 +129,8 @@ fn condvar_wait_against_notify() {
     });
 }
 
-/// One who was notified is dropped: before it ran, or while it waits for the lock. The other one gets the notification.
+/// One who was notified is dropped: before it ran, or while it waits for the lock. The other one gets the
+/// notification.
 #[test]
 fn condvar_dropped_waiter_passes_on() {
     model(|| {

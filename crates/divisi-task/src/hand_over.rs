@@ -2,7 +2,8 @@
 //!
 //! # The protocol
 //!
-//! Two ends share a word, a place for the value and a place for the taker's waker. The word's flags are only ever set, except WAKER:
+//! Two ends share a word, a place for the value and a place for the taker's waker. The word's flags are only ever
+//! set, except WAKER:
 //!
 //! | flag | set by | means |
 //! |---|---|---|
@@ -11,12 +12,16 @@
 //! | GONE | the taker, when it is dropped without having taken | it touches nothing any more |
 //! | WAKER | the taker | the waker is in place |
 //!
-//! * **The value** is written by the giver before DONE, which releases it. After that it belongs to the taker, which acquires DONE; or to the giver, if the word had GONE already
-//!   when DONE was set. DONE and GONE are set by read-modify-writes, so one of the two sees the other, and exactly one of the ends has the value: it is taken or dropped once.
-//! * **The waker** is written and replaced by the taker, while WAKER is clear. It sets WAKER afterwards, which releases it; the giver reads it if WAKER was set when it set DONE, and only reads it. To
-//!   replace it, the taker clears WAKER first: if DONE was set by then, the giver may be reading, and the taker, which has its answer, leaves the waker alone.
-//! * **No wake-up is lost.** The taker sets WAKER and the giver DONE by read-modify-writes of one word: the later one sees the flag of the other. So either the giver wakes,
-//!   or the taker finds that it is done.
+//! * **The value** is written by the giver before DONE, which releases it. After that it belongs to the taker, which
+//!   acquires DONE; or to the giver, if the word had GONE already when DONE was set. DONE and GONE are set by
+//!   read-modify-writes, so one of the two sees the other, and exactly one of the ends has the value: it is taken or
+//!   dropped once.
+//! * **The waker** is written and replaced by the taker, while WAKER is clear. It sets WAKER afterwards, which
+//!   releases it; the giver reads it if WAKER was set when it set DONE, and only reads it. To replace it, the taker
+//!   clears WAKER first: if DONE was set by then, the giver may be reading, and the taker, which has its answer,
+//!   leaves the waker alone.
+//! * **No wake-up is lost.** The taker sets WAKER and the giver DONE by read-modify-writes of one word: the later one
+//!   sees the flag of the other. So either the giver wakes, or the taker finds that it is done.
 //! * The places are freed with the last of the two ends, which are counted by an `Arc`.
 //!
 //! Models: `tests/loom_hand_over.rs`.
@@ -37,7 +42,8 @@ struct Shared<T> {
     waker: UnsafeCell<Option<Waker>>,
 }
 
-// SAFETY: the value and the waker move from one end's thread to the other's; no two threads have access at once, except to read the waker, which is `Sync`.
+// SAFETY: the value and the waker move from one end's thread to the other's; no two threads have access at once,
+// except to read the waker, which is `Sync`.
 unsafe impl<T: Send> Send for Shared<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Shared<T> {}
@@ -139,7 +145,8 @@ pub struct Taker<T> {
 }
 
 impl<T> Taker<T> {
-    /// The value. `None` if there will be none, or it was taken already. If it may still come, the context's waker is the one to be woken.
+    /// The value. `None` if there will be none, or it was taken already. If it may still come, the context's waker is
+    /// the one to be woken.
     pub fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         if let Some(outcome) = self.try_take() {
             return Poll::Ready(outcome);

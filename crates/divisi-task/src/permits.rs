@@ -1,22 +1,28 @@
-//! Permits that are handed out in the order in which they were asked for: what mutexes, read-write locks and semaphores are made of.
+//! Permits that are handed out in the order in which they were asked for: what mutexes, read-write locks and
+//! semaphores are made of.
 //!
 //! # The protocol
 //!
-//! A word counts the permits that nobody has, and has two flags, CLOSED and WAITERS; a [`WaitList`] has those who wait.
+//! A word counts the permits that nobody has, and has two flags, CLOSED and WAITERS; a [`WaitList`] has those who
+//! wait.
 //!
 //! * Without WAITERS, permits are taken and given back by one compare-and-exchange of the word each.
-//! * WAITERS is set under the list's lock, by one who finds too few permits and goes into the list before it lets go of the lock; it is cleared under the
-//!   lock when the list has become empty. As long as it is set the word changes under the lock only: who asks goes to the end of the list, even
-//!   if there are permits (nobody overtakes), and who gives back serves the list.
-//! * Serving: while the one who came first wants no more than there is, it gets that and leaves the list. So a large request is not starved by small ones.
+//! * WAITERS is set under the list's lock, by one who finds too few permits and goes into the list before it lets go
+//!   of the lock; it is cleared under the lock when the list has become empty. As long as it is set the word changes
+//!   under the lock only: who asks goes to the end of the list, even if there are permits (nobody overtakes), and who
+//!   gives back serves the list.
+//! * Serving: while the one who came first wants no more than there is, it gets that and leaves the list. So a large
+//!   request is not starved by small ones.
 //!
-//! **No permit is lost.** A permit is in the word, in a [`Grant`], or in the ticket of a waiter that was chosen and has not looked yet. Such a waiter gives it back when it is dropped.
-//! Nor does a permit lie idle: permits are added to the word without the lock only if WAITERS is clear, by a compare-and-exchange that fails when it gets
-//! set. One who waits set it, or found it set, under the lock, having found too few permits in that same value; everybody who gives back later serves the list.
-//! When a waiter gives up, the next may fit: [`Permits::give_up`](Queue::give_up) serves the list too.
+//! **No permit is lost.** A permit is in the word, in a [`Grant`], or in the ticket of a waiter that was chosen and
+//! has not looked yet. Such a waiter gives it back when it is dropped. Nor does a permit lie idle: permits are added
+//! to the word without the lock only if WAITERS is clear, by a compare-and-exchange that fails when it gets set. One
+//! who waits set it, or found it set, under the lock, having found too few permits in that same value; everybody who
+//! gives back later serves the list. When a waiter gives up, the next may fit: [`Permits::give_up`](Queue::give_up)
+//! serves the list too.
 //!
-//! **Who gets a permit sees what was done under it.** The changes of the word acquire and release; in the list, the ticket is granted under the lock,
-//! and the store that says so is acquired by the waiter.
+//! **Who gets a permit sees what was done under it.** The changes of the word acquire and release; in the list, the
+//! ticket is granted under the lock, and the store that says so is acquired by the waiter.
 //!
 //! Models: `tests/loom_permits.rs`.
 
@@ -99,7 +105,8 @@ impl Permits {
         }
     }
 
-    /// How many permits nobody has. More than none does not mean that one can be had: somebody who wants more may wait.
+    /// How many permits nobody has. More than none does not mean that one can be had: somebody who wants more may
+    /// wait.
     pub fn available(&self) -> usize {
         self.word.peek().permits()
     }
@@ -177,7 +184,8 @@ impl Permits {
         }
     }
 
-    /// As [`take`](Self::take), under the list's lock. If there are too few, the word says from now on that somebody waits, and the caller must.
+    /// As [`take`](Self::take), under the list's lock. If there are too few, the word says from now on that somebody
+    /// waits, and the caller must.
     fn take_or_wait(&self, wanted: usize) -> Result<(), Refused> {
         let mut word = self.word.load();
         loop {

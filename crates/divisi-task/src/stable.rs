@@ -10,8 +10,8 @@ use std::sync::Arc;
 ///
 /// # Safety
 ///
-/// As long as a value of this type, or one of its clones, exists, wherever it is moved: `deref` returns the same address,
-/// the target is not dropped, moved or borrowed mutably, and a reference to it stays valid.
+/// As long as a value of this type, or one of its clones, exists, wherever it is moved: `deref` returns the same
+/// address, the target is not dropped, moved or borrowed mutably, and a reference to it stays valid.
 pub unsafe trait Stable: Deref + Clone {}
 
 // SAFETY: a shared reference keeps its target borrowed; clones are copies.
@@ -58,8 +58,8 @@ impl<H, T: ?Sized> Deref for Held<H, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: `part` was found with a reference to the target of `handle`, for any lifetime that this reference may have. `Stable`
-        // says that it stays valid as long as `handle`, which is private and never replaced.
+        // SAFETY: `part` was found with a reference to the target of `handle`, for any lifetime that this reference
+        // may have. `Stable` says that it stays valid as long as `handle`, which is private and never replaced.
         unsafe { self.part.as_ref() }
     }
 }
@@ -73,8 +73,8 @@ impl<H: Clone, T: ?Sized> Clone for Held<H, T> {
     }
 }
 
-// SAFETY: the part is reached through the handle, which is `Stable`; a clone's handle keeps the same target (the clone of an `Arc` or of a reference), and so the
-// same part, in place.
+// SAFETY: the part is reached through the handle, which is `Stable`; a clone's handle keeps the same target (the
+// clone of an `Arc` or of a reference), and so the same part, in place.
 unsafe impl<H: Stable, T: ?Sized> Stable for Held<H, T> {}
 
 // SAFETY: it is the handle, and a shared reference to the part.

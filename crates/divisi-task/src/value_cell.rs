@@ -2,10 +2,11 @@
 //!
 //! # Why access is exclusive
 //!
-//! The cell has a fixed number of [`Permits`], which nobody can add to: they are private, and the only public way to them is
-//! [`Acquire`](crate::permits::Acquire) and [`Grant`]. A grant's permits were taken from the word or from another grant; splitting and merging keep the sum, and forgetting only lowers it. So all grants
-//! together never have more than all permits. [`Exclusive`] has all of them, so that nobody has one besides; [`Shared`] has one or more, so that nobody has all.
-//! Who gets a permit sees what was done under it: see [`permits`](crate::permits).
+//! The cell has a fixed number of [`Permits`], which nobody can add to: they are private, and the only public way to
+//! them is [`Acquire`](crate::permits::Acquire) and [`Grant`]. A grant's permits were taken from the word or from
+//! another grant; splitting and merging keep the sum, and forgetting only lowers it. So all grants together never
+//! have more than all permits. [`Exclusive`] has all of them, so that nobody has one besides; [`Shared`] has one or
+//! more, so that nobody has all. Who gets a permit sees what was done under it: see [`permits`](crate::permits).
 //!
 //! ```
 //! use divisi_task::permits::Grant;
@@ -40,7 +41,8 @@ pub struct ValueCell<T: ?Sized> {
 
 // SAFETY: the cell owns the value.
 unsafe impl<T: ?Sized + Send> Send for ValueCell<T> {}
-// SAFETY: a shared cell lends the value to one thread at a time as `&mut`. As `&` it lends it to several only if `T: Sync`, which `Shared` asks for.
+// SAFETY: a shared cell lends the value to one thread at a time as `&mut`. As `&` it lends it to several only if `T:
+// Sync`, which `Shared` asks for.
 unsafe impl<T: ?Sized + Send> Sync for ValueCell<T> {}
 
 impl<T> ValueCell<T> {
@@ -170,7 +172,8 @@ impl<H: Stable<Target = ValueCell<T>>, T: ?Sized> Deref for Exclusive<H, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: we have all permits of this cell, so nobody else reaches the value; nor do we by another way as long as `self` is borrowed.
+        // SAFETY: we have all permits of this cell, so nobody else reaches the value; nor do we by another way as
+        // long as `self` is borrowed.
         self.grant.source().value.with(|value| unsafe { &*value })
     }
 }

@@ -1,8 +1,9 @@
 //! Who waits for what, in the order of arrival: an intrusive list under a short lock.
 //!
-//! A [`WaitList`] is the state of a primitive and the list of those who wait for it to change, behind one lock that is held for a few instructions and never while foreign code runs. The entry
-//! of a waiter lives in its future, so that waiting allocates nothing. What is to be waited for, who is served and what a waiter
-//! is told are the primitive's affair; it is written on top of this without unsafe code.
+//! A [`WaitList`] is the state of a primitive and the list of those who wait for it to change, behind one lock that
+//! is held for a few instructions and never while foreign code runs. The entry of a waiter lives in its future, so
+//! that waiting allocates nothing. What is to be waited for, who is served and what a waiter is told are the
+//! primitive's affair; it is written on top of this without unsafe code.
 //!
 //! ```
 //! use std::pin::pin;
@@ -40,8 +41,8 @@
 //!
 //! # The protocol
 //!
-//! Participants: the *owner* of a waiter, who polls it, accepts its turn or drops it; and the *lock holders*, who go through the list.
-//! The word `standing` of each waiter says who has its entry (links, waker, ticket):
+//! Participants: the *owner* of a waiter, who polls it, accepts its turn or drops it; and the *lock holders*, who go
+//! through the list. The word `standing` of each waiter says who has its entry (links, waker, ticket):
 //!
 //! ```text
 //!            join: the owner, under the lock               choose: a lock holder
@@ -54,12 +55,17 @@
 //!   belongs to
 //! ```
 //!
-//! * **A wake-up is not lost.** Whether to wait is decided and acted on under the lock, and so is every change of the state that may end a wait: it comes
-//!   before, and the waiter sees it; or after, and finds the waiter in the list. A re-poll replaces the waker under the lock too.
-//! * **A turn is not lost.** A waiter that is dropped as `CHOSEN`, without having accepted, calls [`Queue::give_up`], which passes the turn on.
-//! * **Nothing is used after it is freed.** The store of `CHOSEN` is the last access of a lock holder to an entry (the waker was taken out before); the owner's load acquires it.
-//!   The owner frees the entry only after it was `FREE` or `CHOSEN`: it takes a `WAITING` one out of the list first, under the lock. Pinning makes sure of that, unless the waiter is leaked,
-//!   in which case its memory stays. The list stays where it is as long as somebody waits, because waiters hold a [`Stable`] handle to it.
+//! * **A wake-up is not lost.** Whether to wait is decided and acted on under the lock, and so is every change of the
+//!   state that may end a wait: it comes before, and the waiter sees it; or after, and finds the waiter in the list.
+//!   A re-poll replaces the waker under the lock too.
+//! * **A turn is not lost.** A waiter that is dropped as `CHOSEN`, without having accepted, calls [`Queue::give_up`],
+//!   which passes the turn on.
+//! * **Nothing is used after it is freed.** The store of `CHOSEN` is the last access of a lock holder to an entry
+//!   (the waker was taken out before); the owner's load acquires it. The owner frees the entry only after it was
+//!   `FREE` or `CHOSEN`: it takes a `WAITING` one out of the list first, under the lock. Pinning makes sure of that,
+//!   unless the waiter is leaked, in which case its memory stays. The list stays where it is as long as somebody
+//!   waits, because waiters hold a [`Stable`](crate::stable::Stable) handle
+//!   to it.
 //!
 //! Models: `tests/loom_wait_list.rs`.
 
@@ -101,8 +107,8 @@ impl<T> Lane<T> {
     };
 }
 
-// SAFETY: the pointers lead to entries whose tickets and wakers belong to whoever has the lock. A ticket may be reached from the thread of the list, and dropped on the
-// thread of its waiter: hence `T: Send`.
+// SAFETY: the pointers lead to entries whose tickets and wakers belong to whoever has the lock. A ticket may be
+// reached from the thread of the list, and dropped on the thread of its waiter: hence `T: Send`.
 unsafe impl<S: Send, T: Send, const LANES: usize> Send for Inner<S, T, LANES> {}
 
 impl<S, T, const LANES: usize> WaitList<S, T, LANES> {
@@ -147,8 +153,8 @@ pub trait Queue<const LANES: usize = 1> {
     /// The list that all waiters of this primitive wait in.
     fn waiters(&self) -> &WaitList<Self::State, Self::Ticket, LANES>;
 
-    /// A waiter that did not accept its turn is gone: it was dropped while it waited, or after it was `chosen`. It is in the list
-    /// no more. Called without the lock.
+    /// A waiter that did not accept its turn is gone: it was dropped while it waited, or after it was `chosen`. It is
+    /// in the list no more. Called without the lock.
     ///
     /// What it was given is passed on here; and whoever was behind it may have come to the front.
     fn give_up(&self, ticket: &mut Self::Ticket, chosen: bool);
@@ -170,8 +176,8 @@ impl<S, T, const LANES: usize> Locked<'_, S, T, LANES> {
     pub fn oldest(&mut self, lane: usize) -> Option<(&mut S, &mut T)> {
         let Inner { state, lanes } = &mut *self.inner;
         let oldest = lanes[lane].oldest?;
-        // SAFETY: it is linked, so the entry belongs to the lock, and its memory is there. The result borrows `self` mutably, so there is no second
-        // reference to any entry meanwhile.
+        // SAFETY: it is linked, so the entry belongs to the lock, and its memory is there. The result borrows `self`
+        // mutably, so there is no second reference to any entry meanwhile.
         let place = unsafe { node::place(oldest) };
         Some((state, &mut place.ticket))
     }

@@ -19,7 +19,8 @@ pub(super) struct Chan<T> {
     senders: AtomicUsize,
     /// Set when nothing can be sent any more.
     pub(super) closed: Event,
-    /// How many values the receiver has taken over in advance. In a cache line of its own, for the receiver changes it with every value.
+    /// How many values the receiver has taken over in advance. In a cache line of its own, for the receiver changes
+    /// it with every value.
     ahead: Padded<AtomicUsize>,
 }
 
@@ -77,7 +78,8 @@ impl<T> Chan<T> {
         Ok(())
     }
 
-    /// Exchanges the receiver's buffer, which is empty, for the shared one. If there is nothing, and a context, its task waits from now on.
+    /// Exchanges the receiver's buffer, which is empty, for the shared one. If there is nothing, and a context, its
+    /// task waits from now on.
     pub(super) fn take_all(&self, buffer: &mut VecDeque<T>, cx: Option<&mut Context<'_>>) -> Found {
         debug_assert!(buffer.is_empty());
         // Foreign code: before the lock.

@@ -31,8 +31,8 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Receives the next value, and waits until there is one. `None` if there will be none: the senders are gone, or the channel
-    /// was closed, and all values have been received.
+    /// Receives the next value, and waits until there is one. `None` if there will be none: the senders are gone, or
+    /// the channel was closed, and all values have been received.
     ///
     /// # Cancel safety
     ///
@@ -81,8 +81,8 @@ impl<T> Receiver<T> {
         block_on(self.recv())
     }
 
-    /// Waits for a value as [`recv`](Self::recv) does, appends it to `values`, and with it what else is there at that moment, up to `limit` in all. Returns how many
-    /// these are: 0 if there will be none, or if `limit` is 0.
+    /// Waits for a value as [`recv`](Self::recv) does, appends it to `values`, and with it what else is there at that
+    /// moment, up to `limit` in all. Returns how many these are: 0 if there will be none, or if `limit` is 0.
     ///
     /// # Cancel safety
     ///

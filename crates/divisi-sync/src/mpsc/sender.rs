@@ -10,7 +10,8 @@ use super::{SendError, SendPermit, TrySendError};
 use crate::blocking::block_on;
 use crate::facade::Arc;
 
-/// The sending end of a [`bounded`](super::bounded) channel. Clones send into the same channel, which ends when the last is dropped.
+/// The sending end of a [`bounded`](super::bounded) channel. Clones send into the same channel, which ends when the
+/// last is dropped.
 pub struct Sender<T> {
     chan: Arc<Chan<T>>,
 }
@@ -29,7 +30,8 @@ impl<T> Sender<T> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before it is done, the value was not sent, and is dropped with it. To keep it, [`reserve`](Self::reserve) first.
+    /// If the future is dropped before it is done, the value was not sent, and is dropped with it. To keep it,
+    /// [`reserve`](Self::reserve) first.
     #[track_caller]
     pub fn send(&self, value: T) -> impl Future<Output = Result<(), SendError<T>>> {
         let slot = Acquire::new(&self.chan.slots, 1, Location::caller());
@@ -54,7 +56,8 @@ impl<T> Sender<T> {
         }
     }
 
-    /// As [`send`](Self::send), and blocks this thread while the channel is full. Not for async code, whose worker it would block.
+    /// As [`send`](Self::send), and blocks this thread while the channel is full. Not for async code, whose worker it
+    /// would block.
     ///
     /// # Errors
     ///

@@ -6,7 +6,8 @@ use super::SendError;
 use super::chan::Chan;
 use crate::facade::Arc;
 
-/// The sending end of an [`unbounded`](super::unbounded) channel. Clones send into the same channel, which ends when the last is dropped.
+/// The sending end of an [`unbounded`](super::unbounded) channel. Clones send into the same channel, which ends when
+/// the last is dropped.
 pub struct UnboundedSender<T> {
     chan: Arc<Chan<T>>,
 }

@@ -15,7 +15,8 @@ use super::chan::{Chan, Done, RECEIVERS, Ticket};
 use super::{Join, Tracked, TryRecvError};
 use crate::blocking::block_on;
 
-/// The receiving end. Clones receive from the same queue: each value goes to one of them. When the last is dropped, the queue is closed and emptied.
+/// The receiving end. Clones receive from the same queue: each value goes to one of them. When the last is dropped,
+/// the queue is closed and emptied.
 pub struct Receiver<T> {
     chan: Arc<Chan<T>>,
 }
@@ -30,13 +31,15 @@ impl<T> Receiver<T> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before it is done, nothing was received, and a value that was promised to it goes to the next.
+    /// If the future is dropped before it is done, nothing was received, and a value that was promised to it goes to
+    /// the next.
     #[track_caller]
     pub fn recv(&self) -> Recv<'_, T> {
         self.receive(Done::Now)
     }
 
-    /// Receives a value which counts as done when the guard is dropped, and waits until there is one. `None` if there will be none.
+    /// Receives a value which counts as done when the guard is dropped, and waits until there is one. `None` if there
+    /// will be none.
     ///
     /// # Cancel safety
     ///
@@ -97,7 +100,8 @@ impl<T> Receiver<T> {
         self.chan.close();
     }
 
-    /// Lets nothing be sent any more, and takes out what was not received, in the order in which it would have been. It counts as done.
+    /// Lets nothing be sent any more, and takes out what was not received, in the order in which it would have been.
+    /// It counts as done.
     pub fn close_now(&self) -> Vec<T> {
         self.chan.close_now()
     }

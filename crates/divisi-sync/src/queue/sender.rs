@@ -34,7 +34,8 @@ impl<T> Sender<T> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before it is done, the value was not sent, and is dropped with it. To keep it, [`reserve`](Self::reserve) first.
+    /// If the future is dropped before it is done, the value was not sent, and is dropped with it. To keep it,
+    /// [`reserve`](Self::reserve) first.
     #[track_caller]
     pub fn send(&self, value: T) -> impl Future<Output = Result<(), SendError<T>>> {
         let slot = Reserve::new(&self.chan);
@@ -60,7 +61,8 @@ impl<T> Sender<T> {
         self.chan.try_send(value)
     }
 
-    /// As [`send`](Self::send), and blocks this thread while the queue is full. Not for async code, whose worker it would block.
+    /// As [`send`](Self::send), and blocks this thread while the queue is full. Not for async code, whose worker it
+    /// would block.
     ///
     /// # Errors
     ///
@@ -99,7 +101,8 @@ impl<T> Sender<T> {
         self.chan.close();
     }
 
-    /// Lets nothing be sent any more, and takes out what was not received, in the order in which it would have been. It counts as done.
+    /// Lets nothing be sent any more, and takes out what was not received, in the order in which it would have been.
+    /// It counts as done.
     pub fn close_now(&self) -> Vec<T> {
         self.chan.close_now()
     }
@@ -109,7 +112,8 @@ impl<T> Sender<T> {
         self.chan.waiters.lock().is_closed()
     }
 
-    /// Waits until everything is done that was sent: received, and, by [`recv_tracked`](super::Receiver::recv_tracked), its guard dropped.
+    /// Waits until everything is done that was sent: received, and, by
+    /// [`recv_tracked`](super::Receiver::recv_tracked), its guard dropped.
     ///
     /// At once if nothing was ever sent.
     ///

@@ -89,7 +89,8 @@ impl AtomicWord {
             .map_err(Word)
     }
 
-    /// Changes the word while nobody else may: under the list's lock, with [`WAITERS`] set. Releases what this thread did or acquired before.
+    /// Changes the word while nobody else may: under the list's lock, with [`WAITERS`] set. Releases what this thread
+    /// did or acquired before.
     pub(super) fn set(&self, to: Word) {
         self.0.store(to.0, Ordering::Release);
     }

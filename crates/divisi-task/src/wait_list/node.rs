@@ -56,7 +56,8 @@ impl<T> Node<T> {
         }
     }
 
-    /// FREE to WAITING; WAITING to FREE: by the owner, under the lock. CHOSEN to FREE: by the owner, who is the only one to look.
+    /// FREE to WAITING; WAITING to FREE: by the owner, under the lock. CHOSEN to FREE: by the owner, who is the only
+    /// one to look.
     pub(super) fn set(&self, standing: Standing) {
         let standing = match standing {
             Standing::Free => FREE,
@@ -70,7 +71,8 @@ impl<T> Node<T> {
 /// The place of an entry.
 ///
 /// # Safety
-/// The entry is alive; the caller has the place, as [`Standing`] says, for the lifetime that it picks, and keeps no other reference to it.
+/// The entry is alive; the caller has the place, as [`Standing`] says, for the lifetime that it picks, and keeps no
+/// other reference to it.
 pub(super) unsafe fn place<'a, T>(node: NonNull<Node<T>>) -> &'a mut Place<T> {
     // SAFETY: the caller's. (loom checks the order of accesses here, though not how long they last.)
     unsafe { node.as_ref().place.with_mut(|place| &mut *place) }

@@ -21,13 +21,15 @@ pub enum Turn {
     Chosen,
 }
 
-/// Someone who waits in a [`Queue`]. Dropping it at any time leaves the queue as if it had never come, or passes its turn on.
+/// Someone who waits in a [`Queue`]. Dropping it at any time leaves the queue as if it had never come, or passes its
+/// turn on.
 pub struct Waiter<H: Stable, const LANES: usize = 1>
 where
     H::Target: Queue<LANES>,
 {
     handle: H,
-    /// The list that `node` is or was linked in: the one of `handle`, which stays where it is as long as `handle` exists.
+    /// The list that `node` is or was linked in: the one of `handle`, which stays where it is as long as `handle`
+    /// exists.
     list: Option<NonNull<ListOf<H, LANES>>>,
     node: Node<<H::Target as Queue<LANES>>::Ticket>,
     /// `node` is pointed to while it waits.
@@ -47,8 +49,8 @@ type LockedOf<'a, H, const LANES: usize> = Locked<
     LANES,
 >;
 
-// SAFETY: a handle, and a ticket and a waker that both sides reach one after the other (see the protocol). What `list` leads to is shared by means of `handle`, and what
-// another thread may do with that `H: Send` says.
+// SAFETY: a handle, and a ticket and a waker that both sides reach one after the other (see the protocol). What
+// `list` leads to is shared by means of `handle`, and what another thread may do with that `H: Send` says.
 unsafe impl<H: Stable + Send, const LANES: usize> Send for Waiter<H, LANES> where
     H::Target: Queue<LANES, Ticket: Send>
 {
@@ -90,7 +92,7 @@ where
         let mut waker = Some(cx.waker().clone());
         let locked = this.linked_list().lock();
         if this.node.standing() == Standing::Chosen {
-            // re-check
+            // Before we had the lock.
             return Turn::Chosen;
         }
         // SAFETY: it waits, and we have the lock.
@@ -102,7 +104,8 @@ where
         Turn::Waiting
     }
 
-    /// Waits in a lane, unless `attempt` has a result. It is called under the lock, with the state and this waiter's ticket.
+    /// Waits in a lane, unless `attempt` has a result. It is called under the lock, with the state and this waiter's
+    /// ticket.
     ///
     /// # Panics
     ///
@@ -143,8 +146,8 @@ where
         }
         // `attempt` could have swapped it for another.
         assert!(ptr::eq(locked.list, list), "not the lock of this list");
-        // SAFETY: it is free and ours; being pinned it stays where it is until it is dropped, which takes it out. The list stays where it is because `handle`, from which
-        // we have it, is `Stable`.
+        // SAFETY: it is free and ours; being pinned it stays where it is until it is dropped, which takes it out. The
+        // list stays where it is because `handle`, from which we have it, is `Stable`.
         unsafe { locked.link(lane, node) };
         this.node.set(Standing::Waiting);
         drop(locked);
@@ -186,7 +189,7 @@ where
     fn unlink(&self) -> bool {
         let mut locked = self.linked_list().lock();
         if self.node.standing() == Standing::Chosen {
-            // re-check
+            // Before we had the lock.
             return true;
         }
         // SAFETY: it waits in this list.
@@ -198,7 +201,8 @@ where
 
     fn linked_list(&self) -> &ListOf<H, LANES> {
         let list = self.list.expect("who waits, waits in a list");
-        // SAFETY: `join` had it from `handle`, for any lifetime that a reference to the handle's target may have. That is `Stable`, and still here.
+        // SAFETY: `join` had it from `handle`, for any lifetime that a reference to the handle's target may have.
+        // That is `Stable`, and still here.
         unsafe { list.as_ref() }
     }
 }
