@@ -11,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -59,6 +59,9 @@ struct Inner {
     sleep: SleepWord,
     sources: Sources,
     timers: Timers,
+    /// Turns that have taken due timers and not woken all of their waiters; counted with a virtual
+    /// clock only.
+    delivering: AtomicUsize,
     counters: Counters,
 }
 
@@ -101,6 +104,7 @@ impl Reactor {
             sleep: SleepWord::new(),
             sources: Sources::new(),
             timers: Timers::new(clock),
+            delivering: AtomicUsize::new(0),
             counters: Counters::default(),
         });
         let watcher: Weak<Inner> = Arc::downgrade(&inner);
@@ -150,9 +154,17 @@ impl Reactor {
                 &mut scratch.wakers,
             );
         }
+        // A real clock asks nobody before it moves on.
+        let counted = inner.timers.clock().is_virtual();
+        if counted {
+            inner.delivering.fetch_add(1, Ordering::SeqCst);
+        }
         turn.timers = inner.timers.turn(slept, &mut scratch.wakers);
         inner.counters.count(&turn);
         turn.panics = scratch.wake();
+        if counted {
+            inner.delivering.fetch_sub(1, Ordering::SeqCst);
+        }
         waited.map(|()| turn)
     }
 
@@ -168,6 +180,12 @@ impl Reactor {
     /// The earliest armed timer. May be early if a timer was cancelled, is never late.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.inner.timers.next_deadline()
+    }
+
+    /// With a virtual clock: whether some thread is between taking due timers and waking those who
+    /// wait for them, so that a task that should run is in no queue yet.
+    pub fn is_delivering(&self) -> bool {
+        self.inner.delivering.load(Ordering::SeqCst) > 0
     }
 
     /// How often any thread has polled the operating system: unchanged between two looks means

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-pub(crate) type Jump = Box<dyn Fn() -> bool + Send + Sync>;
+pub(crate) type Jump = Box<dyn Fn(&dyn Fn() -> bool) -> bool + Send + Sync>;
 
 pub(crate) struct Census {
     jump: Option<Jump>,
@@ -47,10 +47,9 @@ impl Census {
     /// Moves virtual time if `nothing_runs` says so while no one else moves it. Returns whether anything came due.
     pub(crate) fn try_jump(&self, nothing_runs: impl Fn() -> bool) -> bool {
         let Some(jump) = &self.jump else { return false };
-        let Some(_moving) = self.moving.try_lock() else {
-            return false;
-        };
-        self.holds.load(Ordering::SeqCst) == 0 && nothing_runs() && jump()
+        // Waiting for the other worker is right: it may have looked before this one was parked.
+        let _moving = self.moving.lock();
+        jump(&|| self.holds.load(Ordering::SeqCst) == 0 && nothing_runs())
     }
 }
 

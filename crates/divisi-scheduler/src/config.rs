@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use divisi_task::{Registry, UnhandledPanic};
 
+use crate::census::Jump;
 use crate::park::Park;
 use crate::spare::Stall;
 
@@ -80,8 +81,9 @@ pub struct Setup {
     pub unhandled_panic: Arc<dyn Fn(UnhandledPanic) + Send + Sync>,
     /// Spare workers, if there shall be any.
     pub spares: Option<Spares>,
-    /// With a virtual clock: moves time to the next deadline, fires what is due and says whether there was any.
-    pub jump: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+    /// With a virtual clock: if its argument says that nothing runs, moves time to the next deadline, fires what is due and says
+    /// whether there was any. It must ask after it has made sure that no driver is handing out what came due before.
+    pub jump: Option<Jump>,
 }
 
 impl fmt::Debug for Setup {

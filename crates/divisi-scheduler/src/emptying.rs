@@ -1,16 +1,18 @@
 //! Waiting for the last task to end.
 
-use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use divisi_task::Registry;
 use parking_lot::{Condvar, Mutex};
 
+/// How long a missed end of the last task can keep a shutdown waiting.
+const RECHECK: Duration = Duration::from_millis(10);
+
 /// Told by every task that ends; costs one load while nobody waits.
 ///
-/// A task leaves the registry, fences and looks at `waiting`; who waits sets `waiting`, fences and looks at the registry. One of the two comes
-/// first, so either the waiter finds the registry without the task or the task finds the waiter, and then takes the lock, which it
-/// gets only before the waiter's look or while it sleeps.
+/// A task that ends looks at `waiting` without a fence, which every task would pay for; so in theory it may miss a waiter that
+/// has just come. The waiter therefore also looks by itself, every [`RECHECK`].
 #[derive(Debug, Default)]
 pub(crate) struct Emptying {
     waiting: AtomicBool,
@@ -26,15 +28,17 @@ impl Emptying {
         }
     }
 
-    /// Blocks until no task lives or the deadline has passed. Returns whether none lives.
-    pub(crate) fn wait(&self, registry: &Registry, deadline: Instant) -> bool {
+    /// Blocks until at most `left` tasks live or the deadline has passed. Returns whether so few live.
+    pub(crate) fn wait(&self, registry: &Registry, left: usize, deadline: Instant) -> bool {
         self.waiting.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
         let mut guard = self.lock.lock();
-        while !registry.is_empty() {
-            if self.changed.wait_until(&mut guard, deadline).timed_out() {
-                return registry.is_empty();
+        while registry.len() > left {
+            let now = Instant::now();
+            if now >= deadline {
+                return false;
             }
+            self.changed
+                .wait_until(&mut guard, deadline.min(now + RECHECK));
         }
         true
     }

@@ -94,6 +94,9 @@ pub(crate) fn run_on_seat<F: Future>(
     let root = Root::new(shared, Some(seat));
     shared.monitor.stir();
     loop {
+        if root.is_woken() {
+            worker.end_search();
+        }
         if let Poll::Ready(output) = root.poll(|cx| future.as_mut().poll(cx)) {
             return Some(output);
         }
@@ -108,13 +111,21 @@ pub(crate) fn run_on_seat<F: Future>(
     }
 }
 
-/// Runs `future` on a thread that holds no seat.
+/// Runs `future` on a thread that holds no seat. `None`: the scheduler was stopped before the future ended.
 ///
 /// Every wake-up that is not answered yet holds the census once, and the poll that answers it takes that hold over; so does the first poll.
-pub(crate) fn run_alone<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output {
+pub(crate) fn run_alone<F: Future>(shared: &Arc<Shared>, future: F) -> Option<F::Output> {
     let _entered_hook = (shared.enter)(0);
     let mut future = pin!(future);
     let root = Root::new(shared, None);
+    let this = thread::current();
+    shared.alone.lock().push(this.clone());
+    let _listed = OnDrop(|| {
+        let mut alone = shared.alone.lock();
+        if let Some(place) = alone.iter().position(|other| other.id() == this.id()) {
+            alone.swap_remove(place);
+        }
+    });
     shared.census.hold();
     // Runs last, also if the future panics: wake-ups after this one hold nothing.
     let _unanswered = OnDrop(|| {
@@ -125,10 +136,14 @@ pub(crate) fn run_alone<F: Future>(shared: &Arc<Shared>, future: F) -> F::Output
     loop {
         let held = OnDrop(|| release(shared));
         if let Poll::Ready(output) = root.poll(|cx| future.as_mut().poll(cx)) {
-            return output;
+            return Some(output);
         }
         drop(held);
         while !root.is_woken() {
+            // Whoever stops the scheduler unparks this thread after it has set the phase.
+            if shared.phase() != Phase::Running {
+                return None;
+            }
             thread::park();
         }
     }

@@ -178,7 +178,7 @@ impl Scheduler {
             Some(core) => {
                 root::run_on_seat(&self.shared, 0, core, future).ok_or(BlockOnError::Stopped)
             }
-            None => Ok(root::run_alone(&self.shared, future)),
+            None => root::run_alone(&self.shared, future).ok_or(BlockOnError::Stopped),
         }
     }
 
@@ -191,7 +191,7 @@ impl Scheduler {
         if context::is_worker() {
             return Err(BlockOnError::Nested);
         }
-        Ok(root::run_alone(&self.shared, future))
+        root::run_alone(&self.shared, future).ok_or(BlockOnError::Stopped)
     }
 
     /// Handles ready events and runs ready tasks on the current thread, at most `polls` of them, without ever waiting. Returns how
@@ -281,9 +281,20 @@ impl Scheduler {
         }
     }
 
-    /// Blocks the calling thread until no task lives or the deadline has passed. Returns whether none lives.
+    /// Blocks the calling thread until no task lives, the caller's own not counted, or the deadline has passed. Returns whether none lives.
     pub fn wait_empty(&self, deadline: Instant) -> bool {
-        self.shared.emptying.wait(&self.shared.registry, deadline)
+        let own = self.current_seat().and_then(|_| divisi_task::current::id());
+        let left = usize::from(own.is_some());
+        self.shared
+            .emptying
+            .wait(&self.shared.registry, left, deadline)
+    }
+
+    /// Lets every worker leave as soon as the poll it is in returns, and does not wait for that; see [`stop`](Scheduler::stop).
+    pub fn begin_stop(&self) {
+        self.close();
+        self.shared.advance_to(Phase::Stopping);
+        self.shared.wake_everybody();
     }
 
     /// Refuses new tasks from now on. Those that live go on.
@@ -294,9 +305,7 @@ impl Scheduler {
     /// Stops the workers: each leaves as soon as the poll it is in returns. Waits for that until `deadline`, then drops what is still queued,
     /// which cancels it. May be called again, and from a worker, which does not wait for itself.
     pub fn stop(&self, deadline: Instant) -> Stopped {
-        self.close();
-        self.shared.advance_to(Phase::Stopping);
-        self.shared.wake_everybody();
+        self.begin_stop();
         let mut stuck_seats = Threads::wait(&self.shared, deadline);
         // The monitor is on its way out; it runs nothing of the user's that could hold it.
         stuck_seats.retain(|&number| number < self.shared.seats.len());

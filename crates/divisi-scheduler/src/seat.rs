@@ -61,6 +61,8 @@ pub(crate) struct Seat {
 /// Where the core lies while nobody holds the seat.
 struct Chair {
     core: Option<Box<Core>>,
+    /// The seat is held by its background thread, which leaves when somebody waits; a thread inside `block_on` does not.
+    holder_yields: bool,
     waiting: usize,
 }
 
@@ -93,6 +95,7 @@ impl Seat {
             replaced: AtomicBool::new(false),
             chair: Mutex::new(Chair {
                 core: Some(Box::new(core)),
+                holder_yields: false,
                 waiting: 0,
             }),
             chair_changed: Condvar::new(),
@@ -133,6 +136,9 @@ impl Seat {
         if let Some(core) = chair.core.take() {
             return Some(core);
         }
+        if !chair.holder_yields {
+            return None;
+        }
         chair.waiting += 1;
         self.wanted.store(true, Ordering::Release);
         self.driver().unpark();
@@ -172,6 +178,7 @@ impl Seat {
             if chair.waiting > 0 || chair.core.is_none() {
                 self.chair_changed.wait(&mut chair);
             } else {
+                chair.holder_yields = true;
                 return chair.core.take();
             }
         }
@@ -179,7 +186,10 @@ impl Seat {
 
     /// Gives the seat back.
     pub(crate) fn give_back(&self, core: Box<Core>) {
-        self.chair.lock().core = Some(core);
+        let mut chair = self.chair.lock();
+        chair.core = Some(core);
+        chair.holder_yields = false;
+        drop(chair);
         self.chair_changed.notify_all();
     }
 

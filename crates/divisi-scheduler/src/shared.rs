@@ -10,10 +10,13 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering, fence};
+use std::thread::Thread;
 
 use crossbeam_deque::{Injector, Steal};
 use crossbeam_utils::CachePadded;
 use divisi_task::{Cause, Registry, Runnable, Schedule, TaskId, UnhandledPanic};
+
+use parking_lot::Mutex;
 
 use crate::census::Census;
 use crate::config::{EnterSeat, LONG_QUEUE, Setup, Spares};
@@ -44,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) spares: Option<Spares>,
     pub(crate) muster: Muster,
     pub(crate) threads: Threads,
+    /// Threads that drive a root future without a seat.
+    pub(crate) alone: Mutex<Vec<Thread>>,
     pub(crate) injector: Injector<Runnable>,
     /// Counts the looks of the lookout and the monitor: a coarse clock for workers that never sleep.
     pub(crate) looks: CachePadded<AtomicU32>,
@@ -86,6 +91,7 @@ impl Shared {
             injector: Injector::new(),
             phase: AtomicU8::new(Phase::Running as u8),
             muster: Muster::default(),
+            alone: Mutex::new(Vec::new()),
             threads: Threads::new(setup.thread_name, setup.stack_size),
             seats,
         }
@@ -148,6 +154,7 @@ impl Shared {
             seat.wake_waiting();
         }
         self.monitor.wake();
+        self.alone.lock().iter().for_each(Thread::unpark);
     }
 
     /// Whether a worker that is about to sleep should look through the queues once more.

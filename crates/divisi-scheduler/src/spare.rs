@@ -14,7 +14,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::time::Duration;
 
 use divisi_task::TaskRef;
@@ -88,7 +88,13 @@ pub(crate) fn send(shared: &Arc<Shared>, stuck: usize) -> StallOutcome {
     shared.idle.arrive(index);
     shared.muster.wanted.fetch_add(1, Ordering::AcqRel);
     shared.muster.present.fetch_add(1, Ordering::AcqRel);
-    shared.seats[stuck].replaced.store(true, Ordering::Release);
+    let polls = shared.seats[stuck].counters.polls.get();
+    shared.seats[stuck].replaced.store(true, Ordering::SeqCst);
+    fence(Ordering::SeqCst);
+    if shared.idle.is_resting(stuck) || shared.seats[stuck].counters.polls.get() != polls {
+        // It came back meanwhile, and may have passed its own recall.
+        recall(shared, stuck);
+    }
     if let Err(error) = Threads::start(shared, index, move |shared| work(shared, index)) {
         shared.muster.present.fetch_sub(1, Ordering::AcqRel);
         recall(shared, stuck);

@@ -93,15 +93,20 @@ impl Worker {
         core.queue.pop()
     }
 
-    fn run(&self, task: Runnable) {
-        let found_by_search = self.core(|core| std::mem::take(&mut core.searching));
-        if found_by_search
-            && self.shared().idle.end_search()
-            && self.shared().work_visible(self.context.seat)
+    /// This worker has something to do and does not search any more.
+    pub(crate) fn end_search(&self) {
+        let shared = self.shared();
+        if self.core(|core| std::mem::take(&mut core.searching))
+            && shared.idle.end_search()
+            && shared.work_visible(self.context.seat)
         {
             // As the last searcher it owes the wake-ups that others left out because it searched.
-            self.shared().wake_for_work();
+            shared.wake_for_work();
         }
+    }
+
+    fn run(&self, task: Runnable) {
+        self.end_search();
         let seat = self.seat();
         seat.counters.polls.add(1);
         seat.polling.store(task.id().as_u64(), Ordering::Relaxed);
@@ -207,7 +212,7 @@ impl Worker {
     /// announces the sleep that the caller is about to do on the driver's descriptor. If tasks are left, the descriptor is made ready. Returns how many ran.
     pub(crate) fn turn(&self, polls: usize) -> usize {
         /// A pending notification is used up by the first attempt, a timer or event by the poll before the next.
-        const ATTEMPTS: usize = 4;
+        const ATTEMPTS: usize = 64;
         let (shared, index) = (self.shared(), self.context.seat);
         let mut ran = 0;
         for _ in 0..ATTEMPTS {
@@ -254,9 +259,10 @@ impl Worker {
             seat.counters.futile_wakeups.add(1);
             shared.idle.end_search();
         }
-        // Back from a poll that was taken for stuck, or from a seat that nobody held for a while.
-        spare::recall(shared, index);
         shared.idle.park(index);
+        // Back from a poll that was taken for stuck, or from a seat that nobody held for a while. After the announcement: the monitor marks
+        // the seat, fences and looks for it, so one of the two sees the other.
+        spare::recall(shared, index);
         let mut limit = None;
         let mut slept = false;
         let handled = if shared.work_visible(index) || stay_awake() {
@@ -273,6 +279,7 @@ impl Worker {
             handled
         };
         let claimed = shared.idle.unpark(index);
+        shared.monitor.stir();
         if limit.is_some() && handled == 0 && !claimed {
             lookout::look(&self.context);
         }
@@ -285,7 +292,6 @@ impl Worker {
             }
         });
         if handled > 0 || claimed {
-            shared.monitor.stir();
             if self.core(|core| core.queue.len()) >= LONG_QUEUE {
                 self.context.offer_work();
             }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,10 +13,9 @@ use divisi_reactor::{Clock, Reactor};
 use crate::runtime::{Handle, Inner};
 
 thread_local! {
-    static CURRENT: RefCell<Option<Entry>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Rc<Entry>>> = const { RefCell::new(None) };
 }
 
-#[derive(Clone)]
 struct Entry {
     runtime: Arc<Inner>,
     /// The reactor that sources and timers of this thread use.
@@ -33,7 +33,10 @@ fn no_runtime() -> io::Error {
 
 /// Makes `runtime` the current one until the guard is dropped.
 pub(crate) fn enter(runtime: Arc<Inner>, seat: usize) -> EnterGuard {
-    let before = CURRENT.with(|current| current.borrow_mut().replace(Entry { runtime, seat }));
+    let entry = Rc::new(Entry { runtime, seat });
+    let before = CURRENT
+        .try_with(|current| current.borrow_mut().replace(entry))
+        .ok();
     EnterGuard {
         before,
         not_send: PhantomData,
@@ -45,13 +48,16 @@ pub(crate) fn enter(runtime: Arc<Inner>, seat: usize) -> EnterGuard {
 /// Guards must be dropped in the reverse order of their creation; each restores what was current before it.
 #[must_use = "the runtime is current only while the guard lives"]
 pub struct EnterGuard {
-    before: Option<Entry>,
+    /// `None` if the thread is ending and has no place for it any more.
+    before: Option<Option<Rc<Entry>>>,
     not_send: PhantomData<*const ()>,
 }
 
 impl Drop for EnterGuard {
     fn drop(&mut self) {
-        let before = self.before.take();
+        let Some(before) = self.before.take() else {
+            return;
+        };
         let left =
             CURRENT.try_with(|current| std::mem::replace(&mut *current.borrow_mut(), before));
         // The last reference to a runtime may go here; nothing may be borrowed while that happens.
@@ -65,11 +71,12 @@ impl fmt::Debug for EnterGuard {
     }
 }
 
+/// Uses the current entry. Nothing is borrowed meanwhile: `f` may run code that enters a runtime.
 fn with<R>(f: impl FnOnce(&Entry) -> R) -> Option<R> {
-    CURRENT
-        .try_with(|current| current.borrow().as_ref().map(f))
-        .ok()
-        .flatten()
+    let entry = CURRENT
+        .try_with(|current| current.borrow().clone())
+        .ok()??;
+    Some(f(&entry))
 }
 
 /// The current runtime.

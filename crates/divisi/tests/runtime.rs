@@ -449,3 +449,54 @@ fn a_callback_gets_the_result_of_a_task_however_it_ends_and_whenever_it_is_set()
     abort.cancel("enough");
     assert!(told.recv_timeout(LONG).unwrap());
 }
+
+#[test]
+fn a_panic_in_a_thread_hook_is_reported_and_costs_no_worker() {
+    let (reports, received) = mpsc::channel();
+    let reports = Mutex::new(reports);
+    let runtime = Runtime::builder()
+        .worker_threads(1)
+        .on_thread_start(|| panic!("in the hook"))
+        .exception_handler(move |report| {
+            let _ = reports.lock().unwrap().send(report.message.clone());
+        })
+        .build()
+        .unwrap();
+    for n in 0..3 {
+        let task = runtime.spawn(async move { n });
+        assert_eq!(runtime.block_on(task).unwrap(), n);
+    }
+    assert!(received.recv_timeout(LONG).unwrap().contains("in the hook"));
+}
+
+#[test]
+fn a_root_woken_from_outside_that_blocks_is_noticed_after_a_quiet_time() {
+    let runtime = runtime(1);
+    let (wake, woken) = divisi::channel::oneshot();
+    let (done, finished) = mpsc::channel();
+    let spawner = runtime.handle().clone();
+    let waker = std::thread::spawn({
+        let runtime = runtime.handle().clone();
+        move || {
+            // Until the monitor sleeps: its wake-ups stand still over many looks of this thread.
+            let mut seen = (0, 0);
+            while seen.1 < 20_000 {
+                let now = runtime.metrics().scheduler.monitor_wakeups;
+                seen = if now == seen.0 {
+                    (now, seen.1 + 1)
+                } else {
+                    (now, 0)
+                };
+                std::thread::yield_now();
+            }
+            wake.send(()).unwrap();
+        }
+    });
+    runtime.block_on(async {
+        woken.await.unwrap();
+        drop(spawner.spawn(async move { done.send(()).unwrap() }));
+        // Blocks the only worker; a spare must run the task.
+        finished.recv_timeout(LONG).unwrap();
+    });
+    waker.join().unwrap();
+}

@@ -214,3 +214,95 @@ fn a_local_runtime_runs_its_tasks_during_the_grace_and_drops_the_rest() {
     assert_eq!(runtime.shutdown(Shutdown::now()).cancelled.len(), 1);
     assert_eq!(std::rc::Rc::strong_count(&witness), 1);
 }
+
+#[test]
+fn a_task_that_owns_the_runtime_is_aborted_without_a_deadlock() {
+    let runtime = Arc::new(runtime(1));
+    let handle = runtime.handle().clone();
+    drop(runtime.spawn({
+        let runtime = runtime.clone();
+        async move {
+            std::future::pending::<()>().await;
+            drop(runtime);
+        }
+    }));
+    drop(runtime);
+    assert_eq!(handle.shutdown(Shutdown::now()).cancelled.len(), 1);
+}
+
+#[test]
+fn a_task_may_ask_for_the_shutdown_that_waits_for_it() {
+    let runtime = runtime(2);
+    let handle = runtime.handle().clone();
+    let (started, is_started) = mpsc::channel();
+    let (go, may_go) = divisi::channel::oneshot();
+    drop(runtime.spawn(async move {
+        started.send(()).unwrap();
+        may_go.await.unwrap();
+        // Another shutdown is under way, and waits for this task.
+        assert!(handle.shutdown(Shutdown::now()).is_clean());
+    }));
+    is_started.recv_timeout(LONG).unwrap();
+    let outside = runtime.handle().clone();
+    let shutting_down = std::thread::spawn(move || outside.shutdown(Shutdown::graceful(LONG)));
+    // The grace has begun when spawns from outside are refused.
+    while futures_lite::future::block_on(runtime.spawn(async {})).is_ok() {}
+    go.send(()).unwrap();
+    let report = shutting_down.join().unwrap();
+    assert!(report.stuck.is_empty(), "{report}");
+}
+
+#[test]
+fn destructors_at_a_shutdown_find_the_runtime_and_are_refused_by_it() {
+    struct SpawnsWhenDropped(mpsc::Sender<bool>);
+    impl Drop for SpawnsWhenDropped {
+        fn drop(&mut self) {
+            let task = divisi::spawn(async {});
+            let _ = self.0.send(task.is_finished());
+        }
+    }
+    let runtime = runtime(1);
+    let (tell, told) = mpsc::channel();
+    let task = runtime.spawn(async move {
+        let _guard = SpawnsWhenDropped(tell);
+        std::future::pending::<()>().await;
+    });
+    while runtime.tasks()[0].state != TaskState::Waiting {
+        std::thread::yield_now();
+    }
+    drop(runtime);
+    assert_eq!(told.recv_timeout(LONG), Ok(true));
+    assert!(
+        futures_lite::future::block_on(task)
+            .unwrap_err()
+            .is_cancelled()
+    );
+}
+
+#[test]
+fn a_second_root_ends_when_the_runtime_does() {
+    let runtime = Arc::new(runtime(1));
+    let (inside, is_inside) = mpsc::channel();
+    let threads: Vec<_> = (0..2)
+        .map(|_| {
+            let (runtime, inside) = (runtime.handle().clone(), inside.clone());
+            std::thread::spawn(move || {
+                let root = async {
+                    inside.send(()).unwrap();
+                    std::future::pending::<()>().await;
+                };
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(root)))
+                    .is_err()
+            })
+        })
+        .collect();
+    is_inside.recv_timeout(LONG).unwrap();
+    is_inside.recv_timeout(LONG).unwrap();
+    runtime.shutdown(Shutdown::now());
+    for thread in threads {
+        assert!(
+            thread.join().unwrap(),
+            "the panic says that the runtime was shut down"
+        );
+    }
+}

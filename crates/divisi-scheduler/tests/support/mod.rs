@@ -116,7 +116,7 @@ pub struct Fixture {
     pub stalls: Arc<Mutex<Vec<Stall>>>,
 }
 
-pub type Jump = Box<dyn Fn() -> bool + Send + Sync>;
+pub type Jump = Box<dyn Fn(&dyn Fn() -> bool) -> bool + Send + Sync>;
 
 pub fn scheduler(workers: usize) -> Fixture {
     build(workers, true, None)

@@ -10,10 +10,10 @@ use divisi_blocking::{BlockingPool, ComputePool, ComputePriority, ComputeYield};
 use divisi_reactor::{Reactor, TimerSlack};
 use divisi_scheduler::{Park, Scheduler, Setup, Spares, Stall};
 use divisi_task::Registry;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::driver::Driver;
-use super::inner::{Inner, ThreadHooks};
+use super::inner::{End, Inner, ThreadHooks};
 use super::report::{ExceptionHandler, Report};
 use super::{LocalRuntime, Runtime};
 use crate::compute::{self, NamedPools};
@@ -372,8 +372,9 @@ impl Builder {
                 spares,
                 jump: clock.is_virtual().then(|| {
                     let weak = weak.clone();
-                    Box::new(move || weak.upgrade().is_some_and(|inner| inner.jump()))
-                        as Box<dyn Fn() -> bool + Send + Sync>
+                    Box::new(move |nothing_runs: &dyn Fn() -> bool| {
+                        weak.upgrade().is_some_and(|inner| inner.jump(nothing_runs))
+                    }) as Box<dyn Fn(&dyn Fn() -> bool) -> bool + Send + Sync>
                 }),
             });
             let (pool_start, pool_stop) = pool_hooks(weak.clone());
@@ -425,7 +426,8 @@ impl Builder {
                 hooks: self.hooks,
                 local,
                 accepting: AtomicBool::new(true),
-                ended: Mutex::new(None),
+                end: Mutex::new(End::Open),
+                end_changed: Condvar::new(),
             }
         }))
     }
@@ -453,11 +455,11 @@ fn enter_hook(weak: Weak<Inner>) -> Arc<dyn Fn(usize) -> Box<dyn std::any::Any> 
     Arc::new(move |seat| match weak.upgrade() {
         None => Box::new(()),
         Some(inner) => {
-            let hooks = inner.hooks.clone();
+            let (hooks, handler) = (inner.hooks.clone(), inner.handler.clone());
             let current = context::enter(inner, seat);
             let slack = TimerSlack::lower();
             // Dropped in this order: the user's stop hook still sees the runtime.
-            Box::new((hooks.enter(), slack, current))
+            Box::new((hooks.enter(&handler), slack, current))
         }
     })
 }
@@ -471,9 +473,9 @@ pub(crate) fn pool_hooks(weak: Weak<Inner>) -> (Hook, Hook) {
     }
     let start = Arc::new(move || {
         if let Some(inner) = weak.upgrade() {
-            let hooks = inner.hooks.clone();
+            let (hooks, handler) = (inner.hooks.clone(), inner.handler.clone());
             let current = context::enter(inner, 0);
-            let guard: Box<dyn std::any::Any> = Box::new((hooks.enter(), current));
+            let guard: Box<dyn std::any::Any> = Box::new((hooks.enter(&handler), current));
             ENTERED.with(|entered| *entered.borrow_mut() = Some(guard));
         }
     });

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -10,9 +11,9 @@ use divisi_blocking::{BlockingPool, ComputePool};
 use divisi_reactor::{Clock, Reactor};
 use divisi_scheduler::Scheduler;
 use divisi_task::{CancelReason, Registry, TaskRef};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
-use super::report::ExceptionHandler;
+use super::report::{ExceptionHandler, Report};
 use super::shutdown::{self, Shutdown, ShutdownReport};
 use crate::compute::NamedPools;
 
@@ -32,7 +33,8 @@ pub(crate) struct Inner {
     pub(super) hooks: ThreadHooks,
     pub(super) local: bool,
     pub(super) accepting: AtomicBool,
-    pub(super) ended: Mutex<Option<ShutdownReport>>,
+    pub(super) end: Mutex<End>,
+    pub(super) end_changed: Condvar,
 }
 
 /// What the user wants to run on every thread that polls.
@@ -43,23 +45,42 @@ pub(crate) struct ThreadHooks {
 }
 
 impl ThreadHooks {
-    /// Runs the start hook now and the stop hook when the guard is dropped.
-    pub(crate) fn enter(&self) -> impl Drop + use<> {
-        if let Some(start) = &self.start {
-            start();
+    /// Runs the start hook now and the stop hook when the guard is dropped. Their panics are reported, and the thread goes on.
+    pub(crate) fn enter(&self, handler: &ExceptionHandler) -> impl Drop + use<> {
+        run_hook(self.start.as_deref(), "start", handler);
+        StopHook {
+            hook: self.stop.clone(),
+            handler: handler.clone(),
         }
-        StopHook(self.stop.clone())
     }
 }
 
-struct StopHook(Option<Arc<dyn Fn() + Send + Sync>>);
+type Hook = dyn Fn() + Send + Sync;
+
+fn run_hook(hook: Option<&Hook>, which: &str, handler: &ExceptionHandler) {
+    let Some(hook) = hook else { return };
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(hook)) {
+        handler.handle(&Report::of_hook(which, panic));
+    }
+}
+
+struct StopHook {
+    hook: Option<Arc<Hook>>,
+    handler: ExceptionHandler,
+}
 
 impl Drop for StopHook {
     fn drop(&mut self) {
-        if let Some(stop) = &self.0 {
-            stop();
-        }
+        run_hook(self.hook.as_deref(), "stop", &self.handler);
     }
+}
+
+/// How far a runtime's end has come.
+pub(super) enum End {
+    Open,
+    /// A thread runs the phases.
+    Running,
+    Ended(ShutdownReport),
 }
 
 impl Inner {
@@ -159,39 +180,57 @@ impl Inner {
         self.every_reactor().for_each(Reactor::close);
     }
 
-    /// Ends the runtime once; later calls return the first report.
+    /// Ends the runtime once; later calls return the first report. A call while another one is under way waits for it, unless it comes from inside of
+    /// the runtime, which the other one may be waiting for: that returns an empty report at once.
     pub(crate) fn shut_down(
-        &self,
+        self: &Arc<Self>,
         how: Shutdown,
         wait_empty: impl FnOnce(Instant),
     ) -> ShutdownReport {
-        let mut ended = self.ended.lock();
-        if let Some(report) = &*ended {
-            return report.clone();
+        let mut end = self.end.lock();
+        loop {
+            match &*end {
+                End::Open => break,
+                End::Ended(report) => return report.clone(),
+                End::Running if crate::context::is_inside(self) => {
+                    return ShutdownReport::default();
+                }
+                End::Running => self.end_changed.wait(&mut end),
+            }
         }
-        let report = shutdown::run(self, how, wait_empty);
-        ended.insert(report).clone()
+        *end = End::Running;
+        drop(end);
+        let mut ending = Ending {
+            inner: self,
+            report: ShutdownReport::default(),
+        };
+        // What the destructors of tasks call finds the runtime, and is refused by it.
+        let _current = crate::context::enter(self.clone(), 0);
+        ending.report = shutdown::run(self, how, wait_empty);
+        ending.report.clone()
     }
 
-    /// With a virtual clock and nothing running: moves time to the next deadline and fires what is due.
-    pub(crate) fn jump(&self) -> bool {
-        let jobs = [
-            self.blocking.in_flight(),
-            self.compute.in_flight(),
-            self.named_pools.in_flight(),
-        ];
-        if jobs != [0; 3] {
-            return false;
-        }
-        let Some(next) = self
-            .every_reactor()
-            .filter_map(Reactor::next_deadline)
-            .min()
-        else {
+    /// With a virtual clock, and if nothing runs: moves time to the next deadline and fires what is due.
+    ///
+    /// The order matters: a reactor that is handing out what came due before is asked first, for the tasks that it wakes are seen in the queues after that,
+    /// and so is a deadline that they arm.
+    pub(crate) fn jump(&self, nothing_runs: &dyn Fn() -> bool) -> bool {
+        let next_deadline = || {
+            self.every_reactor()
+                .filter_map(Reactor::next_deadline)
+                .min()
+        };
+        let Some(next) = next_deadline() else {
             return false;
         };
-        if self.clock.advance_to(next).is_err() {
-            // A real clock moves by itself.
+        let quiet = !self.every_reactor().any(Reactor::is_delivering)
+            && self.blocking.in_flight() == 0
+            && self.compute.in_flight() == 0
+            && self.named_pools.in_flight() == 0
+            && self.named_pools.in_flight() == 0
+            && nothing_runs();
+        if !quiet || next_deadline() != Some(next) || self.clock.advance_to(next).is_err() {
+            // Whoever keeps time from moving looks again when it goes to sleep.
             return false;
         }
         self.fire_timers();
@@ -205,6 +244,19 @@ impl Inner {
             // Errors of the poller are reported by the driver that waits in it.
             let _ = reactor.turn(&mut scratch, divisi_reactor::Wait::Poll);
         }
+    }
+}
+
+/// Publishes the report of a shutdown, also if it panicked.
+struct Ending<'a> {
+    inner: &'a Inner,
+    report: ShutdownReport,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        *self.inner.end.lock() = End::Ended(std::mem::take(&mut self.report));
+        self.inner.end_changed.notify_all();
     }
 }
 

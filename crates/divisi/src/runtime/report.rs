@@ -75,6 +75,23 @@ impl From<UnhandledPanic> for Report {
     }
 }
 
+impl Report {
+    /// A panic in the user's hook for threads.
+    pub(super) fn of_hook(which: &str, panic: Box<dyn Any + Send>) -> Report {
+        Report {
+            message: format!(
+                "the {which} hook of a thread panicked: {}",
+                panic_message(&*panic)
+            ),
+            task: None,
+            task_name: None,
+            spawned_at: None,
+            error: None,
+            panic: Some(panic),
+        }
+    }
+}
+
 impl From<Stall> for Report {
     fn from(stall: Stall) -> Report {
         let done = match &stall.outcome {

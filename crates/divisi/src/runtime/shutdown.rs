@@ -116,6 +116,8 @@ pub(crate) fn run(
     }
 
     let end = deadline(Instant::now(), how.patience);
+    // Before the pools are waited for: a job that does not end must not use up the workers' share of the patience.
+    inner.scheduler().begin_stop();
     inner.stop_pools(end);
     let stopped = inner.scheduler().stop(end);
     // Tasks that were inside a poll when they were cancelled, and whose worker left before it saw that.
