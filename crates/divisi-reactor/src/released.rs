@@ -10,15 +10,15 @@
 //! A releaser puts its key into an empty slot (one compare-and-exchange that succeeds, or the next slot) and then raises `any`. A collector
 //! lowers `any` and then empties all slots. A key that is put in after its slot was looked at is followed by a raise that comes after the
 //! lowering; so it is found by the next collector. If no slot is empty, the releaser is told so, and takes the lock
-//! after all: [`SLOTS`] dropped timers between two turns are rare on threads that compute.
+//! after all: [`SLOTS`] timers dropped before their owner turns, or arms another, are rare on threads that compute.
 //!
 //! An entry ends late this way, but it is never used again before: its key is free only after it was collected.
 
 use crate::wheel::Key;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// Keys that fit. Ours: 128 bytes.
-const SLOTS: usize = 32;
+/// Keys that fit. Ours: half a KiB, and more than a job's timers.
+const SLOTS: usize = 128;
 /// No key. Others are stored with one added, which fits: the wheel's last index means "none" to it, too.
 const EMPTY: u32 = 0;
 

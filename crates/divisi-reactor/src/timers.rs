@@ -86,7 +86,11 @@ impl Timers {
     ) -> Result<Arm, ReactorError> {
         let deadline = self.nanos(deadline);
         let waker = waker.clone();
+        // Declared first, to be dropped after the lock.
+        let _ended;
         let mut shard = self.shard.lock();
+        // A thread that arms one timer after the other in one poll makes no turns meanwhile.
+        _ended = self.end_released(&mut shard);
         let refused = if shard.closed {
             Some(Err(ReactorError::ShutDown))
         } else if deadline <= self.known_now(&shard) {
