@@ -18,7 +18,7 @@
 //! has not looked yet. Such a waiter gives it back when it is dropped. Nor does a permit lie idle: permits are added
 //! to the word without the lock only if WAITERS is clear, by a compare-and-exchange that fails when it gets set. One
 //! who waits set it, or found it set, under the lock, having found too few permits in that same value; everybody who
-//! gives back later serves the list. When a waiter gives up, the next may fit: [`Permits::give_up`](Queue::give_up)
+//! gives back later serves the list. When a waiter gives up, the next may fit: giving up
 //! serves the list too.
 //!
 //! **Who gets a permit sees what was done under it.** The changes of the word acquire and release; in the list, the
@@ -45,14 +45,17 @@ pub const MAX_PERMITS: usize = word::MAX;
 const LANE: usize = 0;
 
 /// Permits, and who waits for them. See the [module](self).
-pub struct Permits {
+pub struct Permits(Core);
+
+/// The permits proper. Private, so that [`Queue`], and with it the list and its tickets, is nobody's but this module's.
+struct Core {
     word: AtomicWord,
     waiters: WaitList<(), Ticket>,
 }
 
 /// What a waiter wants and is told.
 #[derive(Debug)]
-pub struct Ticket {
+struct Ticket {
     wanted: usize,
     /// Once chosen: whether it got what it wanted. Otherwise there will be no permits any more.
     granted: bool,
@@ -72,6 +75,26 @@ pub enum Refused {
 pub struct Closed;
 
 /// Something that permits can be asked from.
+///
+/// Only its owner can make permits, so a bound on this trait gives nobody a way to them:
+///
+/// ```compile_fail,E0061
+/// use divisi_task::permits::{Permits, Source};
+///
+/// fn permits_of<S: Source + ?Sized>(source: &S) -> &Permits {
+///     source.permits()
+/// }
+/// ```
+///
+/// Nor can the tickets of those who wait be reached:
+///
+/// ```compile_fail,E0277
+/// use divisi_task::{permits::Permits, wait_list::Queue};
+///
+/// fn waiters(permits: &Permits) {
+///     let _ = permits.waiters();
+/// }
+/// ```
 pub trait Source: sealed::Sealed {}
 
 impl<S: sealed::Sealed + ?Sized> Source for S {}
@@ -79,12 +102,17 @@ impl<S: sealed::Sealed + ?Sized> Source for S {}
 pub(crate) mod sealed {
     /// See [`Source`](super::Source).
     pub trait Sealed {
-        fn permits(&self) -> &super::Permits;
+        /// A bound on `Source` brings this method into everybody's scope. Nobody else can make the token.
+        fn permits(&self, token: Token) -> &super::Permits;
     }
+
+    /// Made in this crate only.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Token(pub(crate) ());
 }
 
 impl sealed::Sealed for Permits {
-    fn permits(&self) -> &Permits {
+    fn permits(&self, _: sealed::Token) -> &Permits {
         self
     }
 }
@@ -98,32 +126,32 @@ impl Permits {
         /// If there are more than [`MAX_PERMITS`].
         #[must_use]
         pub fn new(permits: usize) -> Self {
-            Self {
+            Self(Core {
                 word: AtomicWord::new(permits),
                 waiters: WaitList::new(()),
-            }
+            })
         }
     }
 
     /// How many permits nobody has. More than none does not mean that one can be had: somebody who wants more may
     /// wait.
     pub fn available(&self) -> usize {
-        self.word.peek().permits()
+        self.0.word.peek().permits()
     }
 
     /// Whether somebody waits.
     pub fn has_waiters(&self) -> bool {
-        self.word.peek().has_waiters()
+        self.0.word.peek().has_waiters()
     }
 
     /// How many wait.
     pub fn waiting(&self) -> usize {
-        self.waiters.lock().waiting(LANE)
+        self.0.waiters.lock().waiting(LANE)
     }
 
     /// Whether there will be no permits any more.
     pub fn is_closed(&self) -> bool {
-        self.word.peek().is_closed()
+        self.0.word.peek().is_closed()
     }
 
     /// Makes that many new permits.
@@ -132,16 +160,17 @@ impl Permits {
     ///
     /// If there are more than [`MAX_PERMITS`] then.
     pub fn add(&self, permits: usize) {
-        self.release(permits);
+        self.0.release(permits);
     }
 
     /// Does away with up to that many of the permits that nobody has, and returns how many that were.
     pub fn remove(&self, permits: usize) -> usize {
-        let _lock = self.waiters.lock();
-        let mut word = self.word.load();
+        let _lock = self.0.waiters.lock();
+        let mut word = self.0.word.load();
         loop {
             let removed = permits.min(word.permits());
             match self
+                .0
                 .word
                 .change(word, word.with_permits(word.permits() - removed))
             {
@@ -154,16 +183,18 @@ impl Permits {
     /// Refuses everybody who waits, and whoever comes. Permits can be given back still.
     pub fn close(&self) {
         let mut wakers = Wakers::new();
-        let mut waiters = self.waiters.lock();
-        let mut word = self.word.load();
-        while let Err(actual) = self.word.change(word, word.closed().with_waiters(false)) {
+        let mut waiters = self.0.waiters.lock();
+        let mut word = self.0.word.load();
+        while let Err(actual) = self.0.word.change(word, word.closed().with_waiters(false)) {
             word = actual;
         }
         while waiters.choose(LANE, &mut wakers) {}
         drop(waiters);
         wakers.wake_all();
     }
+}
 
+impl Core {
     /// Takes permits if they are there and nobody waits.
     fn take(&self, wanted: usize) -> Result<(), Refused> {
         let mut word = self.word.load();
@@ -251,28 +282,27 @@ fn add(word: Word, permits: usize) -> Word {
     word.with_permits(word.permits().saturating_add(permits))
 }
 
-impl<S: Source + ?Sized> Queue for S {
+impl Queue for Core {
     type State = ();
     type Ticket = Ticket;
 
     fn waiters(&self) -> &WaitList<(), Ticket> {
-        &self.permits().waiters
+        &self.waiters
     }
 
     fn give_up(&self, ticket: &mut Ticket, chosen: bool) {
-        let permits = self.permits();
         match (chosen, ticket.granted) {
-            (true, true) => permits.release(ticket.wanted),
+            (true, true) => self.release(ticket.wanted),
             // Closed: nobody waits.
             (true, false) => {}
             // Who was behind it may be satisfied with what there is.
-            (false, _) => permits.serve(permits.waiters.lock(), 0),
+            (false, _) => self.serve(self.waiters.lock(), 0),
         }
     }
 }
 
 impl fmt::Debug for Permits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.word.peek().fmt(f)
+        self.0.word.peek().fmt(f)
     }
 }

@@ -42,8 +42,17 @@ pub struct Held<H, T: ?Sized> {
 }
 
 impl<H: Stable, T: ?Sized> Held<H, T> {
-    /// A handle to the part that `part` finds.
-    pub fn new(handle: H, part: impl for<'a> FnOnce(&'a H::Target) -> &'a T) -> Self {
+    /// A handle to the part that `part` finds. A function that captures nothing, so that the part can only come from the target:
+    ///
+    /// ```compile_fail,E0308
+    /// use std::sync::Arc;
+    /// use divisi_task::stable::Held;
+    ///
+    /// fn foreign<'b>(other: &'b str) -> Held<Arc<fn(&'b ())>, str> {
+    ///     Held::new(Arc::new(|_| ()), move |_| other)
+    /// }
+    /// ```
+    pub fn new(handle: H, part: for<'a> fn(&'a H::Target) -> &'a T) -> Self {
         let part = NonNull::from(part(&handle));
         Self { handle, part }
     }
@@ -58,8 +67,8 @@ impl<H, T: ?Sized> Deref for Held<H, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: `part` was found with a reference to the target of `handle`, for any lifetime that this reference
-        // may have. `Stable` says that it stays valid as long as `handle`, which is private and never replaced.
+        // SAFETY: `part` was found, for any lifetime that the reference to the target of `handle` may have, by a function
+        // that captures nothing; so it lies in the target or is static. `Stable` says that it stays valid as long as `handle`, which is private and never replaced.
         unsafe { self.part.as_ref() }
     }
 }

@@ -26,7 +26,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-use crate::permits::sealed::Sealed;
+use crate::permits::sealed::{Sealed, Token};
 use crate::permits::{Grant, Permits};
 use crate::stable::Stable;
 use crate::sync::{UnsafeCell, const_fn};
@@ -93,7 +93,7 @@ impl<T: ?Sized> ValueCell<T> {
 }
 
 impl<T: ?Sized> Sealed for ValueCell<T> {
-    fn permits(&self) -> &Permits {
+    fn permits(&self, _: Token) -> &Permits {
         &self.permits
     }
 }

@@ -6,9 +6,9 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use super::sealed::Sealed;
-use super::{Closed, Grant, LANE, Refused, Source, Ticket};
-use crate::stable::Stable;
+use super::sealed::Token;
+use super::{Closed, Core, Grant, LANE, Refused, Source, Ticket};
+use crate::stable::{Held, Stable};
 use crate::wait_list::{Turn, Waiter};
 use crate::{budget, current};
 
@@ -22,7 +22,7 @@ pub struct Acquire<H: Stable>
 where
     H::Target: Source,
 {
-    waiter: Waiter<H>,
+    waiter: Waiter<Held<H, Core>>,
     wanted: usize,
     awaited_at: &'static Location<'static>,
 }
@@ -38,11 +38,15 @@ where
             granted: false,
         };
         Self {
-            waiter: Waiter::new(source, ticket),
+            waiter: Waiter::new(Held::new(source, core_of), ticket),
             wanted: permits,
             awaited_at,
         }
     }
+}
+
+fn core_of<S: Source + ?Sized>(source: &S) -> &Core {
+    &source.permits(Token(())).0
 }
 
 impl<H: Stable> Future for Acquire<H>
@@ -58,12 +62,12 @@ where
         // `Unpin` only if the field is.
         let mut waiter = unsafe { self.map_unchecked_mut(|this| &mut this.waiter) };
         let outcome = match waiter.as_mut().poll_turn(cx) {
-            Turn::Free => match waiter.handle().permits().take(wanted) {
+            Turn::Free => match waiter.handle().take(wanted) {
                 Err(Refused::TooFew) => {
                     let source = waiter.handle().clone();
                     waiter.as_mut().join(LANE, cx, |_, ticket| {
                         ticket.granted = false;
-                        match source.permits().take_or_wait(wanted) {
+                        match source.take_or_wait(wanted) {
                             Err(Refused::TooFew) => None,
                             outcome => Some(outcome.is_ok()),
                         }
@@ -82,7 +86,7 @@ where
             Some(false) => Poll::Ready(Err(Closed)),
             Some(true) => {
                 charge.made_progress();
-                Poll::Ready(Ok(Grant::new(waiter.handle().clone(), wanted)))
+                Poll::Ready(Ok(Grant::new(waiter.handle().whole().clone(), wanted)))
             }
         }
     }

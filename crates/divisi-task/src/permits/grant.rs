@@ -4,7 +4,7 @@ use std::fmt;
 use std::mem;
 use std::ptr;
 
-use super::sealed::Sealed;
+use super::sealed::{Sealed, Token};
 use super::{Refused, Source};
 use crate::stable::Stable;
 
@@ -34,7 +34,7 @@ where
     /// There are too few, others wait for them, or the source was closed.
     #[inline]
     pub fn try_acquire(source: H, permits: usize) -> Result<Self, Refused> {
-        source.permits().take(permits)?;
+        source.permits(Token(())).0.take(permits)?;
         Ok(Self::new(source, permits))
     }
 
@@ -66,7 +66,10 @@ where
     /// If it is from another source.
     pub fn merge(&mut self, mut other: Self) {
         assert!(
-            ptr::eq(self.source.permits(), other.source.permits()),
+            ptr::eq(
+                self.source.permits(Token(())),
+                other.source.permits(Token(()))
+            ),
             "permits of different semaphores cannot be merged"
         );
         self.permits += mem::take(&mut other.permits);
@@ -80,7 +83,7 @@ where
     #[inline]
     fn drop(&mut self) {
         if self.permits != 0 {
-            self.source.permits().release(self.permits);
+            self.source.permits(Token(())).0.release(self.permits);
         }
     }
 }

@@ -147,7 +147,11 @@ impl Slot {
                 Ordering::Acquire,
                 Ordering::Relaxed,
             ) {
-                Ok(_) => break,
+                Ok(actual) => {
+                    // The same address, but perhaps of a later allocation.
+                    word = actual;
+                    break;
+                }
                 Err(actual) => word = actual,
             }
         }
