@@ -291,10 +291,8 @@ impl Worker {
                 core.last_maintenance = Instant::now();
             }
         });
-        if handled > 0 || claimed {
-            if self.core(|core| core.queue.len()) >= LONG_QUEUE {
-                self.context.offer_work();
-            }
+        if (handled > 0 || claimed) && self.core(|core| core.queue.len()) >= LONG_QUEUE {
+            self.context.offer_work();
         }
     }
 
