@@ -9,7 +9,7 @@ mod load;
 mod report;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,13 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Runs the demonstration and prints its table.
 pub(crate) fn run(args: &Args) -> Result<(), Fatal> {
-    let runtime = Runtime::new()?;
+    let reports = Reports::default();
+    let runtime = Runtime::builder()
+        .exception_handler({
+            let reports = reports.clone();
+            move |report| reports.lock().push(report.to_string())
+        })
+        .build()?;
     let app = Arc::new(App::new(&args.directory, args.limit)?);
     let stop = Arc::new(Event::new());
     let listener = runtime.block_on(crate::bind(&args.listen))?;
@@ -84,12 +90,30 @@ pub(crate) fn run(args: &Args) -> Result<(), Fatal> {
     print!("{}", report::table(&rows));
     println!();
     print!("{}", report::histogram(&rows));
+    let reports = std::mem::take(&mut *reports.lock());
+    if let Some(first) = reports.first() {
+        println!(
+            "\nThe runtime gave {} reports meanwhile. The first:\n{first}",
+            reports.len()
+        );
+    }
 
     stop.set();
     runtime.block_on(accepting)?;
     let report = runtime.shutdown(Shutdown::graceful(args.grace));
     println!("\n{report}");
     Ok(())
+}
+
+/// What the runtime tells its exception handler. Printed at once, it would go across the progress
+/// bar.
+#[derive(Clone, Default)]
+struct Reports(Arc<Mutex<Vec<String>>>);
+
+impl Reports {
+    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Measures `/health` from a thread of its own.
