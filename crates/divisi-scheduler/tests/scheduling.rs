@@ -96,6 +96,9 @@ fn woken_tasks_interleave_with_queued_ones() {
     drop(fixture.spawn(async move { done.send(()).unwrap() }));
     finished.recv_timeout(LONG).unwrap();
     stop.store(true, Ordering::Relaxed);
+    // The last wakers keep the tasks that keep them.
+    assert!(fixture.scheduler.wait_empty(Instant::now() + LONG));
+    slots.iter().for_each(|slot| *slot.lock().unwrap() = None);
 }
 
 #[test]

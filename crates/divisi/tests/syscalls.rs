@@ -43,7 +43,12 @@ fn parse(table: &str) -> HashMap<String, Count> {
 }
 
 fn serve() {
-    let runtime = Runtime::builder().worker_threads(1).build().unwrap();
+    // A spare that comes because the machine is busy would wait for events as well.
+    let runtime = Runtime::builder()
+        .worker_threads(1)
+        .stall_threshold(None)
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let listener = divisi::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         println!("\nport {}", listener.local_addr().unwrap().port());
