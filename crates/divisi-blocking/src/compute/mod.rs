@@ -432,3 +432,6 @@ impl Schedule for Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
