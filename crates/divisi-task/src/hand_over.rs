@@ -213,7 +213,7 @@ impl<T> Drop for Taker<T> {
             return;
         }
         // Acquire: the value, should DONE be set.
-        let before = self.shared.word.fetch_or(GONE, Ordering::AcqRel);
+        let before = self.shared.word.fetch_or(GONE, Ordering::Acquire);
         if before & DONE != 0 {
             drop(self.take_outcome(before));
         }

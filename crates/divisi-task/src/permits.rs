@@ -21,8 +21,10 @@
 //! gives back later serves the list. When a waiter gives up, the next may fit: giving up
 //! serves the list too.
 //!
-//! **Who gets a permit sees what was done under it.** The changes of the word acquire and release; in the list, the
-//! ticket is granted under the lock, and the store that says so is acquired by the waiter.
+//! **Who gets a permit sees what was done under it.** The changes of the word acquire and release; so whoever set
+//! WAITERS has acquired what the permits count that were there, and hands that on by the lock. In the list, the
+//! ticket is granted under the lock, and the store that says so is acquired by the waiter. The store that clears
+//! WAITERS releases all that for the next one who changes the word.
 //!
 //! Models: `tests/loom_permits.rs`.
 
@@ -47,7 +49,8 @@ const LANE: usize = 0;
 /// Permits, and who waits for them. See the [module](self).
 pub struct Permits(Core);
 
-/// The permits proper. Private, so that [`Queue`], and with it the list and its tickets, is nobody's but this module's.
+/// The permits proper. Private, so that [`Queue`], and with it the list and its tickets, is nobody's but this
+/// module's.
 struct Core {
     word: AtomicWord,
     waiters: WaitList<(), Ticket>,
@@ -136,12 +139,12 @@ impl Permits {
     /// How many permits nobody has. More than none does not mean that one can be had: somebody who wants more may
     /// wait.
     pub fn available(&self) -> usize {
-        self.0.word.peek().permits()
+        self.0.word.load().permits()
     }
 
     /// Whether somebody waits.
     pub fn has_waiters(&self) -> bool {
-        self.0.word.peek().has_waiters()
+        self.0.word.load().has_waiters()
     }
 
     /// How many wait.
@@ -151,7 +154,7 @@ impl Permits {
 
     /// Whether there will be no permits any more.
     pub fn is_closed(&self) -> bool {
-        self.0.word.peek().is_closed()
+        self.0.word.load().is_closed()
     }
 
     /// Makes that many new permits.
@@ -303,6 +306,6 @@ impl Queue for Core {
 
 impl fmt::Debug for Permits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.word.peek().fmt(f)
+        self.0.word.load().fmt(f)
     }
 }

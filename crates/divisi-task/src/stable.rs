@@ -42,7 +42,8 @@ pub struct Held<H, T: ?Sized> {
 }
 
 impl<H: Stable, T: ?Sized> Held<H, T> {
-    /// A handle to the part that `part` finds. A function that captures nothing, so that the part can only come from the target:
+    /// A handle to the part that `part` finds. A function that captures nothing, so that the part can only come from
+    /// the target:
     ///
     /// ```compile_fail,E0308
     /// use std::sync::Arc;
@@ -67,8 +68,9 @@ impl<H, T: ?Sized> Deref for Held<H, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: `part` was found, for any lifetime that the reference to the target of `handle` may have, by a function
-        // that captures nothing; so it lies in the target or is static. `Stable` says that it stays valid as long as `handle`, which is private and never replaced.
+        // SAFETY: `part` was found, for any lifetime that the reference to the target of `handle` may have, by a
+        // function that captures nothing; so it lies in the target or is static. `Stable` says that it stays valid as
+        // long as `handle`, which is private and never replaced.
         unsafe { self.part.as_ref() }
     }
 }

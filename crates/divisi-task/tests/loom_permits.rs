@@ -76,28 +76,33 @@ fn permits_shared_and_exclusive() {
     });
 }
 
-/// One who waits leaves while the permit is given back: it goes to the next one in the queue.
+/// One who waits leaves while the permit is given back: it goes to the next one, who may have come after the queue was
+/// empty again, and who sees what was done under it.
 #[test]
 fn permits_leaving_passes_the_turn_on() {
     model(|| {
-        let permits = Arc::new(Permits::new(1));
-        let held = Grant::try_acquire(&*permits, 1).unwrap();
+        let cell = Arc::new(ValueCell::new(0, 1));
+        let mut writes = Exclusive::new(Grant::try_acquire(&*cell, 1).unwrap());
         let leaves = thread::spawn({
-            let permits = permits.clone();
+            let cell = cell.clone();
             move || {
-                let mut waits = pin!(acquire(&permits, 1));
+                let mut waits = pin!(lock(&cell, 1));
                 let _ = waits.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             }
         });
         let stays = thread::spawn({
-            let permits = permits.clone();
-            move || block_on(acquire(&permits, 1)).unwrap().forget()
+            let cell = cell.clone();
+            move || {
+                let mut value = Exclusive::new(block_on(lock(&cell, 1)).unwrap());
+                *value += 1;
+                assert_eq!(*value, 2);
+            }
         });
-        drop(held);
+        *writes += 1;
+        drop(writes);
         leaves.join().unwrap();
         stays.join().unwrap();
-        assert_eq!(permits.available(), 0);
-        assert!(!permits.has_waiters());
+        assert_eq!((cell.available(), cell.has_waiters()), (1, false));
     });
 }
 

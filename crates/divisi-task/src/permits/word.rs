@@ -71,20 +71,17 @@ impl AtomicWord {
         }
     }
 
-    /// Acquires what those did who gave the permits back that the value counts.
+    /// Synchronises nothing: what is concluded from it is checked by [`change`](Self::change), or the word belongs to
+    /// the caller, who has acquired what it counts by the list's lock.
     pub(super) fn load(&self) -> Word {
-        Word(self.0.load(Ordering::Acquire))
-    }
-
-    /// For looks that nothing follows from.
-    pub(super) fn peek(&self) -> Word {
         Word(self.0.load(Ordering::Relaxed))
     }
 
-    /// Acquires as `load` does, and releases what this thread did before. Fails with the current value.
+    /// Acquires what those did who gave the permits back that the value counts, and releases what this thread did
+    /// before. Fails with the current value.
     pub(super) fn change(&self, from: Word, to: Word) -> Result<(), Word> {
         self.0
-            .compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed)
             .map(drop)
             .map_err(Word)
     }
