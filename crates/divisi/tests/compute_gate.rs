@@ -1,5 +1,6 @@
 //! Compute threads give their core away when this runtime's I/O waits for one, and not otherwise.
-#![cfg(target_os = "linux")]
+// The portable poller does not tell whether it has events, so there compute threads always give way.
+#![cfg(all(target_os = "linux", not(feature = "portable")))]
 
 use std::io::Write;
 use std::sync::mpsc;
