@@ -227,7 +227,6 @@ impl Inner {
             && self.blocking.in_flight() == 0
             && self.compute.in_flight() == 0
             && self.named_pools.in_flight() == 0
-            && self.named_pools.in_flight() == 0
             && nothing_runs();
         if !quiet || next_deadline() != Some(next) || self.clock.advance_to(next).is_err() {
             // Whoever keeps time from moving looks again when it goes to sleep.
