@@ -9,6 +9,7 @@
 
 use super::{Token, explain_registration};
 use crate::readiness::Ready;
+use parking_lot::Mutex;
 use polling::{Event, PollMode, Poller};
 use std::io;
 use std::num::NonZeroUsize;
@@ -19,6 +20,9 @@ use std::time::Duration;
 pub(crate) struct Driver {
     poller: Poller,
     mode: PollMode,
+    /// Held while waiting. `polling` lets one thread wait too, but forgets what [`Driver::wait`]
+    /// must mend before the next one enters.
+    turn: Mutex<()>,
 }
 
 impl Driver {
@@ -32,7 +36,11 @@ impl Driver {
         } else {
             PollMode::Oneshot
         };
-        Ok(Driver { poller, mode })
+        Ok(Driver {
+            poller,
+            mode,
+            turn: Mutex::new(()),
+        })
     }
 
     /// Starts to watch `fd`. Edge-triggered, what is ready already is reported as an event;
@@ -79,10 +87,20 @@ impl Driver {
     /// another thread waits.
     pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.buffer.clear();
-        match self.poller.wait(&mut events.buffer, timeout) {
-            // Its poll(2) backend takes a notification whose byte has not been written yet.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            waited => waited.map(drop),
+        let Some(_turn) = self.turn.try_lock() else {
+            return Ok(());
+        };
+        let mut timeout = timeout;
+        loop {
+            match self.poller.wait(&mut events.buffer, timeout) {
+                // Its poll(2) backend took a notification whose byte had not been written yet. Such
+                // a wait ends without resetting the flag that keeps later notifications from being
+                // sent; a whole wait does. What was notified meanwhile, this turn reports.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    timeout = Some(Duration::ZERO);
+                }
+                waited => return waited.map(drop),
+            }
         }
     }
 
