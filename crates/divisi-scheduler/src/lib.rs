@@ -25,6 +25,7 @@
 //! |---|---|
 //! | no wake-up is lost between a producer and a worker that goes to sleep | `idle` |
 //! | nothing runnable and no driver stays unattended behind a worker that is stuck in one poll | `lookout`, `monitor` |
+//! | no worker waits for a thread of lowered priority that was preempted while it woke a task | `shared`, `lowered` |
 //! | an always-ready task cannot keep others from running, nor events from being seen | `worker` |
 //! | a task that is woken while the scheduler stops is dropped, not leaked | `shared` |
 //!
@@ -38,6 +39,7 @@ mod context;
 mod emptying;
 mod idle;
 mod lookout;
+mod lowered;
 mod metrics;
 mod monitor;
 mod park;
@@ -52,6 +54,7 @@ mod threads;
 mod worker;
 
 pub use config::{EnterSeat, Setup, Spares};
+pub use lowered::mark_lowered;
 pub use metrics::{SchedulerMetrics, WorkerMetrics};
 pub use park::Park;
 pub use scheduler::{BlockOnError, Scheduler, Stopped, is_worker_thread};

@@ -68,7 +68,7 @@ pub struct SchedulerMetrics {
     pub spares_running: usize,
     /// Polls that were taken for stuck, so far.
     pub stalls: u64,
-    /// Tasks that wait in the shared injector at the moment of the call.
+    /// Tasks that wait in the shared injector at the moment of the call, without those from threads of lowered priority.
     pub injector_length: usize,
     /// Tasks that have not ended.
     pub live_tasks: usize,

@@ -214,7 +214,7 @@ fn is_stuck(shared: &Shared, index: usize, watched: &mut Watched, now: Instant) 
 
 /// Whether a spare would find anything to do that the stuck worker keeps waiting.
 fn something_waits(shared: &Shared, stuck: usize) -> bool {
-    !shared.injector.is_empty()
+    shared.has_injected()
         || shared.seats.iter().any(|seat| seat.queue_length() > 0)
         || shared.seats[stuck].driver().has_interest()
 }

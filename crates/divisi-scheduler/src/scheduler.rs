@@ -228,8 +228,7 @@ impl Scheduler {
 
     /// Whether tasks wait to be run on the current moment's snapshot of all queues.
     pub fn has_ready_tasks(&self) -> bool {
-        !self.shared.injector.is_empty()
-            || self.shared.seats.iter().any(|seat| seat.queue_length() > 0)
+        self.shared.has_injected() || self.shared.seats.iter().any(|seat| seat.queue_length() > 0)
     }
 
     /// Where all tasks are listed.

@@ -4,7 +4,7 @@
 //!
 //! A waker may be used after the workers have left. A task that it pushed to the injector then would keep itself alive: the
 //! task owns a reference to [`Shared`], which owns the injector. So whoever pushes looks at the phase *after* the push, and
-//! whoever sets [`Phase::Stopped`] empties the injector *after* the store; with a `SeqCst` fence between the two steps on both sides,
+//! whoever sets [`Phase::Stopped`] empties the injector (and the inbox beside it) *after* the store; with a `SeqCst` fence between the two steps on both sides,
 //! one of them sees what the other did and drops the task, which cancels it.
 
 use std::fmt;
@@ -14,7 +14,7 @@ use std::thread::Thread;
 
 use crossbeam_deque::{Injector, Steal};
 use crossbeam_utils::CachePadded;
-use divisi_task::{Cause, Registry, Runnable, Schedule, TaskId, UnhandledPanic};
+use divisi_task::{Cause, Inbox, Registry, Runnable, Schedule, TaskId, UnhandledPanic};
 
 use parking_lot::Mutex;
 
@@ -24,6 +24,7 @@ use crate::context;
 use crate::emptying::Emptying;
 use crate::idle::Idle;
 use crate::lookout::Lookout;
+use crate::lowered;
 use crate::monitor::Monitor;
 use crate::seat::Seat;
 use crate::spare::Muster;
@@ -50,6 +51,9 @@ pub(crate) struct Shared {
     /// Threads that drive a root future without a seat.
     pub(crate) alone: Mutex<Vec<Thread>>,
     pub(crate) injector: Injector<Runnable>,
+    /// What threads of lowered priority inject. A thread that is preempted in the middle of a push to the injector keeps
+    /// whoever takes from it spinning, and a lowered one stays preempted for long; nobody ever waits for anybody at an inbox.
+    pub(crate) lowered: Inbox<Runnable>,
     /// Counts the looks of the lookout and the monitor: a coarse clock for workers that never sleep.
     pub(crate) looks: CachePadded<AtomicU32>,
     pub(crate) idle: Idle,
@@ -89,6 +93,7 @@ impl Shared {
             enter: setup.enter,
             unhandled_panic: setup.unhandled_panic,
             injector: Injector::new(),
+            lowered: Inbox::new(),
             phase: AtomicU8::new(Phase::Running as u8),
             muster: Muster::default(),
             alone: Mutex::new(Vec::new()),
@@ -113,7 +118,11 @@ impl Shared {
 
     /// Queues a task from a thread that holds no seat of this scheduler.
     pub(crate) fn inject(&self, task: Runnable) {
-        self.injector.push(task);
+        if lowered::is_marked() {
+            self.lowered.push(task);
+        } else {
+            self.injector.push(task);
+        }
         // Contains the fence that the module doc asks for.
         self.wake_for_work();
         if self.phase() == Phase::Stopped {
@@ -121,7 +130,13 @@ impl Shared {
         }
     }
 
+    /// Whether a task waits that no worker has taken yet.
+    pub(crate) fn has_injected(&self) -> bool {
+        !self.injector.is_empty() || !self.lowered.is_empty()
+    }
+
     pub(crate) fn drop_injected(&self) {
+        drop(self.lowered.take_all());
         loop {
             match self.injector.steal() {
                 Steal::Success(task) => drop(task),
@@ -159,7 +174,7 @@ impl Shared {
 
     /// Whether a worker that is about to sleep should look through the queues once more.
     pub(crate) fn work_visible(&self, seat: usize) -> bool {
-        !self.injector.is_empty()
+        self.has_injected()
             || self.seats[seat].queue_length() > 0
             || self
                 .seats
@@ -170,7 +185,7 @@ impl Shared {
     /// The census of an idle scheduler: every seat parked, every queue empty.
     pub(crate) fn nothing_runs(&self) -> bool {
         self.idle.all_resting()
-            && self.injector.is_empty()
+            && !self.has_injected()
             && self.seats.iter().all(|seat| seat.queue_length() == 0)
     }
 
@@ -194,6 +209,7 @@ impl fmt::Debug for Shared {
             .field("phase", &self.phase())
             .field("seats", &self.seats)
             .field("injector", &self.injector.len())
+            .field("lowered", &self.lowered)
             .field("idle", &self.idle)
             .field("lookout", &self.lookout)
             .field("census", &self.census)

@@ -129,6 +129,7 @@ impl Worker {
                 .clamp(1, TICKS_PER_MAINTENANCE);
             core.last_maintenance = now;
             core.ticks = 0;
+            self.queue_lowered(core);
             if !shared.injector.is_empty() {
                 let before = core.queue.len();
                 if let Steal::Success(()) = shared
@@ -162,11 +163,15 @@ impl Worker {
     }
 
     fn take_injected(&self) -> Option<Runnable> {
-        let injector = &self.shared().injector;
-        if injector.is_empty() {
+        let shared = self.shared();
+        if !shared.has_injected() {
             return None;
         }
+        let injector = &shared.injector;
         self.core(|core| {
+            if self.queue_lowered(core) {
+                return core.queue.pop();
+            }
             loop {
                 match injector.steal_batch_with_limit_and_pop(&core.queue, STEAL_BATCH) {
                     Steal::Success(task) => {
@@ -181,6 +186,17 @@ impl Worker {
                 }
             }
         })
+    }
+
+    /// Queues all that threads of lowered priority injected: an inbox is emptied whole. Returns whether there was anything.
+    fn queue_lowered(&self, core: &mut Core) -> bool {
+        let mut taken = 0;
+        for task in self.shared().lowered.take_all() {
+            core.queue.push(task);
+            taken += 1;
+        }
+        self.seat().counters.injector_pops.add(taken);
+        taken > 0
     }
 
     fn take_from_long_queues(&self) -> Option<Runnable> {

@@ -28,6 +28,27 @@ fn tasks_from_outside_run_on_every_number_of_workers() {
 }
 
 #[test]
+fn tasks_from_a_thread_of_lowered_priority_run_in_order_and_are_counted() {
+    let fixture = build(1, true, None);
+    fixture.drivers[0].wait_asleep();
+    let (done, finished) = mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            divisi_scheduler::mark_lowered();
+            for n in 0..1000 {
+                let done = done.clone();
+                drop(fixture.spawn(async move { done.send(n).unwrap() }));
+            }
+        });
+    });
+    let seen: Vec<i32> = (0..1000)
+        .map(|_| finished.recv_timeout(LONG).unwrap())
+        .collect();
+    assert_eq!(seen, (0..1000).collect::<Vec<_>>());
+    assert_eq!(fixture.scheduler.metrics().workers[0].injector_pops, 1000);
+}
+
+#[test]
 fn the_thread_that_blocks_is_a_worker_and_a_second_one_is_not() {
     let fixture = scheduler(2);
     let scheduler = fixture.scheduler.clone();

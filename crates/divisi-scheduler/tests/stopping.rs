@@ -120,10 +120,13 @@ fn spawning_from_sixteen_threads_while_stopping_loses_no_future() {
         let (mine, theirs) = witness();
         let start = Arc::new(Barrier::new(17));
         let threads: Vec<_> = (0..16)
-            .map(|_| {
+            .map(|number| {
                 let (scheduler, start, theirs) =
                     (fixture.scheduler.clone(), start.clone(), theirs.clone());
                 std::thread::spawn(move || {
+                    if number % 2 == 0 {
+                        divisi_scheduler::mark_lowered();
+                    }
                     start.wait();
                     for _ in 0..100 {
                         let theirs = theirs.clone();

@@ -203,6 +203,7 @@ pub(crate) fn for_runtime(
     settings
         .on_thread_start(move || {
             divisi_reactor::thread_priority::mark_lowered();
+            divisi_scheduler::mark_lowered();
             start();
         })
         .on_thread_stop(move || stop())
