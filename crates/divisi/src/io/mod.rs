@@ -4,6 +4,11 @@
 //! them works with divisi's sockets: [`AsyncRead`] and [`AsyncReadExt`], [`AsyncWrite`] and [`AsyncWriteExt`], [`BufReader`] with
 //! [`AsyncBufReadExt::lines`], [`copy`], and so on. [`prelude`] has the extension traits for a glob import.
 //!
+//! With the feature `tokio-io`, the sockets, their halves and [`Async`] implement the traits of [tokio's `io`][tokio_io] besides, so libraries that are written
+//! against those (tokio-rustls, tokio-tungstenite, h2) take them as they are. Only the traits are compiled: the program has no runtime of tokio's.
+//!
+//! [tokio_io]: https://docs.rs/tokio/1/tokio/io/index.html
+//!
 //! [`Async`] makes anything with a file descriptor asynchronous: pipes, terminals, sockets of other crates.
 //!
 //! ```
@@ -25,6 +30,8 @@
 
 mod async_fd;
 pub mod prelude;
+#[cfg(feature = "tokio-io")]
+mod tokio_io;
 pub(crate) mod wait;
 
 pub use async_fd::Async;

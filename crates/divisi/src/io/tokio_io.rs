@@ -1,0 +1,118 @@
+//! The traits of [`tokio::io`] on every stream, for libraries that are written against them.
+//!
+//! With the feature `tokio-io`, [`TcpStream`], [`UnixStream`], their halves and [`Async`] are [`tokio::io::AsyncRead`] and [`tokio::io::AsyncWrite`]
+//! besides the traits of futures-io, so tokio-rustls, tokio-tungstenite, h2, tokio-util's codecs and the like take them as they are. Of tokio only the traits are
+//! compiled: there is no runtime of tokio's in the program. Bytes are read right into tokio's buffer; the part of it that a read may fill is zeroed first where
+//! its owner has not initialized it. Vectored writes reach the system as one call.
+//!
+//! Both families of traits have methods of the same names. Where both extension traits are imported, say which is meant:
+//!
+//! ```
+//! use divisi::net::UnixStream;
+//!
+//! # divisi::run(async {
+//! let (mut near, mut far) = UnixStream::pair()?;
+//! tokio::io::AsyncWriteExt::write_all(&mut near, b"hello").await?;
+//! tokio::io::AsyncWriteExt::shutdown(&mut near).await?;
+//! let mut text = String::new();
+//! tokio::io::AsyncReadExt::read_to_string(&mut far, &mut text).await?;
+//! assert_eq!(text, "hello");
+//! # Ok::<(), std::io::Error>(())
+//! # }).unwrap();
+//! ```
+
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_io::{AsyncRead, AsyncWrite};
+use tokio::io::ReadBuf;
+
+use super::Async;
+use crate::net::{
+    OwnedReadHalf, OwnedWriteHalf, ReadHalf, StreamSocket, TcpStream, UnixStream, WriteHalf,
+};
+
+/// The most that one read takes: what a socket holds with the system's defaults, and a bound on what a read zeroes in vain.
+const CHUNK: usize = 64 * 1024;
+
+/// Reads into the unfilled part of `into`.
+fn poll_read_into(
+    stream: Pin<&mut impl AsyncRead>,
+    cx: &mut Context<'_>,
+    into: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let room = into.remaining().min(CHUNK);
+    let read = ready!(stream.poll_read(cx, into.initialize_unfilled_to(room)))?;
+    into.advance(read);
+    Poll::Ready(Ok(()))
+}
+
+macro_rules! tokio_read {
+    (impl [$($generics:tt)*] for $type:ty $(where $($bounds:tt)*)?) => {
+        impl<$($generics)*> tokio::io::AsyncRead for $type $(where $($bounds)*)? {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                into: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                poll_read_into(self, cx, into)
+            }
+        }
+    };
+}
+
+macro_rules! tokio_write {
+    (impl [$($generics:tt)*] for $type:ty $(where $($bounds:tt)*)?) => {
+        impl<$($generics)*> tokio::io::AsyncWrite for $type $(where $($bounds)*)? {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                AsyncWrite::poll_write(self, cx, buf)
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                AsyncWrite::poll_flush(self, cx)
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                AsyncWrite::poll_close(self, cx)
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                AsyncWrite::poll_write_vectored(self, cx, bufs)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+        }
+    };
+}
+
+macro_rules! tokio_io {
+    ($stream:ty) => {
+        tokio_read!(impl [] for $stream);
+        tokio_read!(impl [] for &$stream);
+        tokio_write!(impl [] for $stream);
+        tokio_write!(impl [] for &$stream);
+    };
+}
+
+tokio_io!(TcpStream);
+tokio_io!(UnixStream);
+tokio_read!(impl [S: StreamSocket] for ReadHalf<'_, S>);
+tokio_read!(impl [S: StreamSocket] for OwnedReadHalf<S>);
+tokio_write!(impl [S: StreamSocket] for WriteHalf<'_, S>);
+tokio_write!(impl [S: StreamSocket] for OwnedWriteHalf<S>);
+tokio_read!(impl [T: AsFd] for Async<T> where for<'io> &'io T: Read);
+tokio_read!(impl [T: AsFd] for &Async<T> where for<'io> &'io T: Read);
+tokio_write!(impl [T: AsFd] for Async<T> where for<'io> &'io T: Write);
+tokio_write!(impl [T: AsFd] for &Async<T> where for<'io> &'io T: Write);
