@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::ptr::NonNull;
 
 use crate::budget::UNLIMITED;
+use crate::context::Overlay;
 use crate::header::Header;
 use crate::id::TaskId;
 use crate::local::ANY_THREAD;
@@ -20,6 +21,14 @@ pub(crate) struct ThreadState {
     pub(crate) budget: Cell<u8>,
     /// See [`crate::local`].
     number: Cell<u32>,
+    /// See [`crate::context`].
+    pub(crate) overlay: Cell<Option<Overlay>>,
+}
+
+impl ThreadState {
+    pub(crate) fn task(&self) -> Option<NonNull<Header>> {
+        self.task.get()
+    }
 }
 
 thread_local_const! {
@@ -27,6 +36,7 @@ thread_local_const! {
         task: Cell::new(None),
         budget: Cell::new(UNLIMITED),
         number: Cell::new(ANY_THREAD),
+        overlay: Cell::new(None),
     };
 }
 

@@ -29,7 +29,8 @@ use crate::{budget, current, local, waker};
 
 use join::drop_join_waker;
 pub(crate) use join::{content, drop_handle, leaked_error, poll_join};
-use report::{discard, report, report_panic};
+pub(crate) use report::discard;
+use report::{report, report_panic};
 
 /// The runner's reference and the registry's.
 const REFERENCES_UNTIL_COMPLETE: u64 = 2;

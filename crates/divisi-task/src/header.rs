@@ -1,11 +1,13 @@
 //! The part of a task that is the same for every future: what a pointer to a task can reach without knowing
 //! its type.
 
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::{self, NonNull};
 
 use crate::cancel::CancelReason;
 use crate::cell::VTable;
+use crate::context::Context;
+use crate::harness;
 use crate::id::TaskId;
 use crate::registry::Shard;
 use crate::state::State;
@@ -24,7 +26,7 @@ pub(crate) struct Header {
     pub(crate) spawned_at: &'static Location<'static>,
     /// Where the task said that it waits, null while it runs and if it said nothing. Written by the runner.
     waits_at: AtomicPtr<Location<'static>>,
-    /// Null until the task has a name or is cancelled. Owned by the task; once set it stays.
+    /// Null until the task has a name, a context or a reason to end. Owned by the task; once set it stays.
     cold: AtomicPtr<Cold>,
 }
 
@@ -72,6 +74,7 @@ pub(crate) struct Prefix {
 /// What few tasks have.
 struct Cold {
     name: Option<Box<str>>,
+    context: Option<Context>,
     /// Null until the first request to cancel; once set it stays. Owned.
     cancel: AtomicPtr<Given>,
 }
@@ -92,10 +95,11 @@ impl Header {
         parent: Option<TaskId>,
         spawned_at: &'static Location<'static>,
         name: Option<Box<str>>,
+        context: Option<Context>,
     ) -> Self {
-        let cold = match name {
-            None => ptr::null_mut(),
-            name @ Some(_) => Box::into_raw(Box::new(Cold::new(name))),
+        let cold = match (name, context) {
+            (None, None) => ptr::null_mut(),
+            (name, context) => Box::into_raw(Box::new(Cold::new(name, context))),
         };
         Self {
             state: State::new(),
@@ -123,6 +127,10 @@ impl Header {
 
     pub(crate) fn name(&self) -> Option<&str> {
         self.cold()?.name.as_deref()
+    }
+
+    pub(crate) fn context(&self) -> Option<&Context> {
+        self.cold()?.context.as_ref()
     }
 
     pub(crate) fn cancel_reason(&self) -> Option<&CancelReason> {
@@ -165,7 +173,7 @@ impl Header {
         if let Some(cold) = self.cold() {
             return cold;
         }
-        let offered = Box::into_raw(Box::new(Cold::new(None)));
+        let offered = Box::into_raw(Box::new(Cold::new(None, None)));
         let stored = self.cold.compare_exchange(
             ptr::null_mut(),
             offered,
@@ -198,9 +206,10 @@ impl Drop for Header {
 }
 
 impl Cold {
-    fn new(name: Option<Box<str>>) -> Self {
+    fn new(name: Option<Box<str>>, context: Option<Context>) -> Self {
         Self {
             name,
+            context,
             cancel: AtomicPtr::new(ptr::null_mut()),
         }
     }
@@ -213,6 +222,11 @@ impl Drop for Cold {
         if !reason.is_null() {
             // SAFETY: a leaked box that only this owns.
             drop(unsafe { Box::from_raw(reason) });
+        }
+        // Last, and caught: it may be the end of values of the user's, on whatever thread dropped a waker.
+        let context = self.context.take();
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(context))) {
+            harness::discard(payload);
         }
     }
 }

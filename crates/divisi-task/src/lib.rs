@@ -109,6 +109,7 @@ mod abort;
 pub mod budget;
 mod cancel;
 mod cell;
+mod context;
 pub mod current;
 mod error;
 pub mod hand_over;
@@ -136,6 +137,7 @@ mod waker;
 
 pub use abort::AbortHandle;
 pub use cancel::CancelReason;
+pub use context::{Context, Key};
 pub use error::{Closed, JoinError};
 pub use id::TaskId;
 pub use inbox::{Inbox, TakeAll};

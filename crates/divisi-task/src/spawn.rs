@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::cell::Cell;
+use crate::context::Context;
 use crate::current;
 use crate::error::Closed;
 use crate::header::{Content, Header, Trailer};
@@ -26,14 +27,16 @@ pub struct SpawnOptions {
     pub parent: Option<TaskId>,
     /// A name for lists and errors. Costs the task a second allocation.
     pub name: Option<Box<str>>,
+    /// The values it inherits. Costs the task a second allocation (one for name and context together).
+    pub context: Option<Context>,
     /// Which part of the registry to use (modulo the number of parts): the number of the worker, so that
     /// workers do not meet there.
     pub shard: usize,
 }
 
 impl SpawnOptions {
-    /// Spawned by the caller's line, by the task that runs on this thread, without a name, into the first
-    /// shard.
+    /// Spawned by the caller's line, by the task that runs on this thread, with the [context](Context::current) of the caller, without a name, into
+    /// the first shard.
     #[track_caller]
     #[must_use]
     pub fn new() -> Self {
@@ -41,6 +44,7 @@ impl SpawnOptions {
             location: Location::caller(),
             parent: current::id(),
             name: None,
+            context: Context::current(),
             shard: 0,
         }
     }
@@ -63,6 +67,13 @@ impl SpawnOptions {
     #[must_use]
     pub fn name(mut self, name: impl Into<Box<str>>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// Sets the values that the task inherits.
+    #[must_use]
+    pub fn context(mut self, context: Option<Context>) -> Self {
+        self.context = context;
         self
     }
 
@@ -180,6 +191,7 @@ where
         options.parent,
         options.location,
         options.name,
+        options.context,
     );
     let trailer = Trailer {
         join_waker: UnsafeCell::new(None),

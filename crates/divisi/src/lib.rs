@@ -40,6 +40,7 @@
 //! | compute | [`offload`], [`compute`] |
 //! | wait for other tasks | [`sync`] |
 //! | pass values between tasks | [`channel`], [`queue`] |
+//! | pass a value to all that a task starts | [`context_var`] |
 //! | see what goes on | [`Handle::tasks`], [`Handle::metrics`], [`runtime::Builder::exception_handler`] |
 //!
 //! # Platforms
@@ -53,6 +54,7 @@ mod pool;
 
 pub mod channel;
 pub mod compute;
+pub mod context_var;
 pub mod future;
 #[cfg(feature = "hyper")]
 pub mod hyper;

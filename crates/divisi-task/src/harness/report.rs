@@ -30,7 +30,7 @@ pub(super) fn report_panic(header: &Header, panic: UnhandledPanic) {
 
 /// Drops a panic that has nowhere to go. Should its destructor panic, too, what that throws is leaked: there
 /// must be an end.
-pub(super) fn discard(payload: Box<dyn Any + Send>) {
+pub(crate) fn discard(payload: Box<dyn Any + Send>) {
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         mem::forget(again);
     }
