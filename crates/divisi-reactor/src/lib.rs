@@ -22,6 +22,7 @@
 //! | `released` | timers dropped by threads that must not wait for a lock |
 //! | `clock` | real and virtual time |
 //! | `sys` | the operating system |
+//! | `tokio_context` | tokio's context of a thread (feature `tokio-compat`); here because it needs `unsafe` |
 //!
 //! The feature `portable` uses `polling`'s own API on Linux as well, as other systems do.
 //!
@@ -58,6 +59,8 @@ mod sources;
 mod sys;
 mod timer;
 mod timers;
+#[cfg(feature = "tokio-compat")]
+mod tokio_context;
 mod turn;
 mod waiters;
 mod wheel;
@@ -72,4 +75,7 @@ pub use sys::TimerSlack;
 #[doc(hidden)]
 pub use sys::priority as thread_priority;
 pub use timer::Timer;
+#[cfg(feature = "tokio-compat")]
+#[doc(hidden)]
+pub use tokio_context::TokioContext;
 pub use turn::{Scratch, Turn, Wait};

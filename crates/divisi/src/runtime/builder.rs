@@ -15,6 +15,8 @@ use parking_lot::{Condvar, Mutex};
 use super::driver::Driver;
 use super::inner::{End, Inner, ThreadHooks};
 use super::report::{ExceptionHandler, Report};
+#[cfg(feature = "tokio-compat")]
+use super::tokio_compat::{TokioChoice, TokioCompat};
 use super::{LocalRuntime, Runtime};
 use crate::compute::{self, NamedPools};
 use crate::context;
@@ -122,6 +124,8 @@ pub struct Builder {
     shared_reactor: bool,
     handler: ExceptionHandler,
     hooks: ThreadHooks,
+    #[cfg(feature = "tokio-compat")]
+    tokio: Option<TokioChoice>,
 }
 
 impl Builder {
@@ -144,6 +148,8 @@ impl Builder {
             shared_reactor: false,
             handler: ExceptionHandler::default(),
             hooks: ThreadHooks::default(),
+            #[cfg(feature = "tokio-compat")]
+            tokio: None,
         }
     }
 
@@ -280,6 +286,47 @@ impl Builder {
         self
     }
 
+    /// Whether a runtime of tokio's runs beside this one, so that libraries which insist on tokio (reqwest, sqlx) work in its tasks unchanged; off by default.
+    /// Needs the feature `tokio-compat`.
+    ///
+    /// It has two threads of its own, which serve the sockets and timers of such libraries and what they spawn. Every thread that polls tasks or runs jobs of
+    /// this runtime is inside it (in tokio's words: holds its [`EnterGuard`](tokio::runtime::EnterGuard)) from its start, which costs nothing per poll. It
+    /// ends last, after the tasks and pools of this runtime.
+    ///
+    /// What to know:
+    /// - A task that such a library spawns by `tokio::spawn` is tokio's: task groups, cancellation, [`Handle::tasks`](crate::Handle::tasks) and
+    ///   the shutdown's grace do not see it, and divisi's functions need a [`Handle`](crate::Handle) in it.
+    /// - Sockets and timers of tokio's cost a hand-over between threads for each wake-up: prefer divisi's where there is a choice.
+    /// - `tokio::task::block_in_place` blocks the worker, and a spare takes its place. `tokio::task::spawn_local` panics.
+    /// - tokio's time is real, also beside a virtual clock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = divisi::Runtime::builder().worker_threads(1).tokio_compat(true).build()?;
+    /// runtime.block_on(async {
+    ///     // Panics where there is no tokio runtime.
+    ///     tokio::time::sleep(Duration::from_millis(1)).await;
+    ///     assert_eq!(tokio::spawn(async { 6 * 7 }).await.unwrap(), 42);
+    /// });
+    /// # Ok::<(), divisi::BuildError>(())
+    /// ```
+    #[cfg(feature = "tokio-compat")]
+    pub fn tokio_compat(mut self, on: bool) -> Self {
+        self.tokio = on.then_some(TokioChoice::Own);
+        self
+    }
+
+    /// As [`tokio_compat`](Builder::tokio_compat), with a runtime of tokio's that the program has already. It must live longer than this runtime, whose
+    /// shutdown leaves it alone.
+    #[cfg(feature = "tokio-compat")]
+    pub fn tokio_handle(mut self, handle: tokio::runtime::Handle) -> Self {
+        self.tokio = Some(TokioChoice::Given(handle));
+        self
+    }
+
     /// Builds a multi-threaded runtime and starts its workers.
     ///
     /// # Errors
@@ -322,6 +369,12 @@ impl Builder {
             Clock::Real => divisi_reactor::Clock::real(),
             Clock::Virtual => divisi_reactor::Clock::manual(),
         };
+        #[cfg(feature = "tokio-compat")]
+        let tokio = self
+            .tokio
+            .map(|choice| TokioCompat::start(choice, &self.thread_name))
+            .transpose()
+            .map_err(BuildError::Reactor)?;
         let shared_reactor = self.shared_reactor
             || std::env::var_os(SHARED_REACTOR_VARIABLE).is_some_and(|value| value != "0");
         let reactors: Box<[Reactor]> = (0..workers)
@@ -424,6 +477,8 @@ impl Builder {
                 named_pools: NamedPools::default(),
                 handler: self.handler,
                 hooks: self.hooks,
+                #[cfg(feature = "tokio-compat")]
+                tokio,
                 local,
                 accepting: AtomicBool::new(true),
                 end: Mutex::new(End::Open),
@@ -456,10 +511,11 @@ fn enter_hook(weak: Weak<Inner>) -> Arc<dyn Fn(usize) -> Box<dyn std::any::Any> 
         None => Box::new(()),
         Some(inner) => {
             let (hooks, handler) = (inner.hooks.clone(), inner.handler.clone());
+            let companions = inner.enter_companions();
             let current = context::enter(inner, seat);
             let slack = TimerSlack::lower();
             // Dropped in this order: the user's stop hook still sees the runtime.
-            Box::new((hooks.enter(&handler), slack, current))
+            Box::new((hooks.enter(&handler), slack, current, companions))
         }
     })
 }
@@ -474,8 +530,10 @@ pub(crate) fn pool_hooks(weak: Weak<Inner>) -> (Hook, Hook) {
     let start = Arc::new(move || {
         if let Some(inner) = weak.upgrade() {
             let (hooks, handler) = (inner.hooks.clone(), inner.handler.clone());
+            let companions = inner.enter_companions();
             let current = context::enter(inner, 0);
-            let guard: Box<dyn std::any::Any> = Box::new((hooks.enter(&handler), current));
+            let guard: Box<dyn std::any::Any> =
+                Box::new((hooks.enter(&handler), current, companions));
             ENTERED.with(|entered| *entered.borrow_mut() = Some(guard));
         }
     });

@@ -31,6 +31,8 @@ pub(crate) struct Inner {
     pub(super) named_pools: NamedPools,
     pub(super) handler: ExceptionHandler,
     pub(super) hooks: ThreadHooks,
+    #[cfg(feature = "tokio-compat")]
+    pub(super) tokio: Option<super::tokio_compat::TokioCompat>,
     pub(super) local: bool,
     pub(super) accepting: AtomicBool,
     pub(super) end: Mutex<End>,
@@ -176,6 +178,26 @@ impl Inner {
         self.named_pools.shutdown(end);
     }
 
+    /// Enters what else the threads of this runtime are to be inside of.
+    pub(super) fn enter_companions(&self) -> impl Sized + use<> {
+        #[cfg(feature = "tokio-compat")]
+        {
+            self.tokio
+                .as_ref()
+                .map(super::tokio_compat::TokioCompat::enter)
+        }
+    }
+
+    /// Ends what tasks and jobs may use until their own end.
+    pub(super) fn stop_companions(&self, end: Instant) {
+        #[cfg(feature = "tokio-compat")]
+        if let Some(tokio) = &self.tokio {
+            tokio.shutdown(end.saturating_duration_since(Instant::now()));
+        }
+        #[cfg(not(feature = "tokio-compat"))]
+        let _ = end;
+    }
+
     pub(crate) fn close_reactors(&self) {
         self.every_reactor().for_each(Reactor::close);
     }
@@ -204,7 +226,8 @@ impl Inner {
             inner: self,
             report: ShutdownReport::default(),
         };
-        // What the destructors of tasks call finds the runtime, and is refused by it.
+        // What the destructors of tasks call finds the runtime, and is refused by it. Its companions still serve.
+        let _companions = self.enter_companions();
         let _current = crate::context::enter(self.clone(), 0);
         ending.report = shutdown::run(self, how, wait_empty);
         ending.report.clone()

@@ -12,6 +12,8 @@ mod metrics;
 mod report;
 mod shutdown;
 mod tasks;
+#[cfg(feature = "tokio-compat")]
+mod tokio_compat;
 
 use std::fmt;
 use std::future::Future;

@@ -6,6 +6,7 @@
 //! 4. *Pools*: jobs that have not started are cancelled; running ones get until the deadline.
 //! 5. *Stop*: workers leave as soon as the poll they are in returns; those that have not by the deadline are reported and left alone.
 //! 6. *Close*: the reactors wake whoever still waits, with an error.
+//! 7. *Companions*: tokio's runtime beside this one, if there is one, ends last.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -127,6 +128,7 @@ pub(crate) fn run(
     let stuck = inner.registry().list().iter().map(TaskInfo::from).collect();
     drop(stopped);
     inner.close_reactors();
+    inner.stop_companions(end);
     ShutdownReport {
         cancelled,
         stuck,

@@ -1,0 +1,41 @@
+//! What is left of tokio's runtime when the divisi runtime beside it has ended. Alone in its file: it counts what the process has.
+#![cfg(all(feature = "tokio-compat", target_os = "linux"))]
+
+use std::fs;
+use std::time::Duration;
+
+fn count(directory: &str) -> usize {
+    fs::read_dir(directory).unwrap().count()
+}
+
+#[test]
+fn no_descriptor_and_no_thread_is_left() {
+    let round = || {
+        let runtime = divisi::Runtime::builder()
+            .worker_threads(2)
+            .tokio_compat(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            tokio::spawn(tokio::time::sleep(Duration::from_millis(1)))
+                .await
+                .unwrap();
+        });
+    };
+    // tokio keeps descriptors for signals from its first runtime on.
+    round();
+    let before = (count("/proc/self/fd"), count("/proc/self/task"));
+    for _ in 0..20 {
+        round();
+    }
+    // A joined thread's entry may stay for an instant.
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while (count("/proc/self/fd"), count("/proc/self/task")) != before {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "before: {before:?}, now: {:?}",
+            (count("/proc/self/fd"), count("/proc/self/task"))
+        );
+        std::thread::yield_now();
+    }
+}
