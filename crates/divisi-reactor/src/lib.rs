@@ -74,6 +74,8 @@ pub use source::Source;
 pub use sys::TimerSlack;
 #[doc(hidden)]
 pub use sys::priority as thread_priority;
+#[doc(hidden)]
+pub use sys::signals;
 pub use timer::Timer;
 #[cfg(feature = "tokio-compat")]
 #[doc(hidden)]

@@ -38,6 +38,7 @@
 //! | talk to others | [`net`], [`io`] |
 //! | call what waits | [`spawn_blocking`] |
 //! | compute | [`offload`], [`compute`] |
+//! | react to signals | [`signal`] |
 //! | wait for other tasks | [`sync`] |
 //! | pass values between tasks | [`channel`], [`queue`] |
 //! | pass a value to all that a task starts | [`context_var`] |
@@ -62,6 +63,7 @@ pub mod io;
 pub mod net;
 pub mod queue;
 pub mod runtime;
+pub mod signal;
 pub mod sync;
 pub mod task;
 pub mod time;

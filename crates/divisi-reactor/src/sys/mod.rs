@@ -20,6 +20,7 @@ mod driver;
 mod driver;
 
 pub mod priority;
+pub mod signals;
 mod slack;
 
 pub(crate) use driver::{Driver, Events};
