@@ -182,6 +182,18 @@ impl<S, T, const LANES: usize> Locked<'_, S, T, LANES> {
         Some((state, &mut place.ticket))
     }
 
+    /// Looks at the tickets of all who wait in a lane, oldest first.
+    pub fn each(&mut self, lane: usize, mut look: impl FnMut(&T)) {
+        let mut next = self.inner.lanes[lane].oldest;
+        while let Some(node) = next {
+            // SAFETY: it is linked, so the entry belongs to the lock, and its memory is there. `self` is borrowed
+            // mutably, so there is no second reference to any entry meanwhile.
+            let place = unsafe { node::place(node) };
+            look(&place.ticket);
+            next = place.newer;
+        }
+    }
+
     /// Takes the one who has waited longest in a lane out of it: it was chosen. Whether there was one.
     pub fn choose(&mut self, lane: usize, wakers: &mut Wakers) -> bool {
         let Some(oldest) = self.inner.lanes[lane].oldest else {

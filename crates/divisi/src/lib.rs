@@ -42,6 +42,7 @@
 //! | wait for other tasks | [`sync`] |
 //! | pass values between tasks | [`channel`], [`queue`] |
 //! | pass a value to all that a task starts | [`context_var`] |
+//! | hold back | [`limit`] |
 //! | see what goes on | [`Handle::tasks`], [`Handle::metrics`], [`runtime::Builder::exception_handler`] |
 //!
 //! # Platforms
@@ -60,6 +61,7 @@ pub mod future;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 pub mod io;
+pub mod limit;
 pub mod net;
 pub mod queue;
 pub mod runtime;

@@ -1,0 +1,489 @@
+//! The line in front of a rate limit: who waits, and the one timer.
+//!
+//! # The protocol
+//!
+//! A limiter of one rate by the generic cell rate algorithm keeps its arrival time in an atomic *word*, next to a flag SLOW. All else, and the
+//! truth about every other limiter, is behind the lock of the list of those who wait.
+//!
+//! * Without SLOW nobody waits and nothing is reserved: a pass is one compare-and-exchange of the word.
+//! * SLOW is set under the lock, and the arrival time goes over to the meter there. It is cleared under the lock, with the meter's arrival time, when
+//!   nobody waits and nothing is reserved. As long as it is set the word is not changed without the lock. So every pass is charged once.
+//! * Who must wait goes to the end of the list, and nothing is charged for that. The first of the list is *due* at a time that is known; the
+//!   timer is set to it. When the timer fires, its waker serves the list: it charges those who are due and tells them, and sets the timer for the
+//!   next. So the order is that of arrival, whoever is polled when; and one who leaves has taken nothing from anybody.
+//! * Whoever was told but is dropped before it has heard gives its charge back, and the list is served again.
+//!
+//! **Nobody waits for ever.** While the list is not empty, the timer is armed for its first: by `join`, which puts in the first under the lock, and by
+//! every `serve` after that. If it cannot be armed (`serve` may run where no runtime is, and a runtime may end), all who wait are told to begin
+//! anew, each in its own task, where there is one.
+
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Context, Poll, Wake, Waker, ready};
+use std::time::{Duration, Instant};
+
+use divisi_reactor::Timer;
+use divisi_task::stable::Stable;
+use divisi_task::wait_list::{Locked, Queue, Turn, WaitList, Waiter, Wakers};
+use divisi_task::{budget, current};
+
+use super::meter::Fast;
+use super::rate::Rate;
+use super::schedule::{Charge, LATENESS, Schedule};
+use crate::context;
+
+const LANE: usize = 0;
+
+/// The flag of the word; the arrival time is in the bits above.
+const SLOW: u64 = 1;
+
+pub(super) struct Line {
+    word: AtomicU64,
+    /// How to pass by the word alone, if that is possible.
+    fast: Option<Fast>,
+    max_weight: u64,
+    /// Time zero: when the limiter was first used, by the clock of whoever used it.
+    start: OnceLock<Instant>,
+    list: WaitList<State, Ticket>,
+    alarm: Waker,
+}
+
+pub(super) struct State {
+    schedule: Schedule,
+    /// Since when the first one waits as the first: it was not due before.
+    since: u64,
+    /// The weight of all who wait.
+    queued: u64,
+    timer: Timer,
+    /// What the timer is armed for.
+    armed_for: Option<u64>,
+}
+
+#[derive(Debug)]
+pub(super) struct Ticket {
+    weight: u64,
+    outcome: Outcome,
+}
+
+/// What one who was chosen is told.
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    /// It may pass.
+    Pass(Charge),
+    /// The timer is no more: begin anew.
+    Again,
+}
+
+/// A pass that was not made yet. Dropping it gives it back.
+pub(super) struct Pass<H: Stable<Target = Line>> {
+    line: H,
+    charge: Option<Charge>,
+}
+
+/// Serves the line when its timer fires.
+struct Alarm(Weak<Line>);
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        if let Some(line) = self.0.upgrade() {
+            let mut wakers = Wakers::new();
+            let mut locked = line.list.lock();
+            // It has fired, or must be armed again elsewhere.
+            locked.armed_for = None;
+            line.serve(locked, &mut wakers);
+        }
+    }
+}
+
+impl Line {
+    pub(super) fn new(rates: &[Rate]) -> Arc<Self> {
+        let meters = rates.iter().map(Rate::meter).collect();
+        let mut schedule = Schedule::new(meters);
+        let fast = schedule.only_gcra().and_then(|gcra| gcra.fast());
+        let max_weight = rates.iter().map(Rate::max_weight).min();
+        Arc::new_cyclic(|line| Self {
+            word: AtomicU64::new(if fast.is_some() { 0 } else { SLOW }),
+            fast,
+            max_weight: max_weight.unwrap_or(u64::MAX),
+            start: OnceLock::new(),
+            list: WaitList::new(State {
+                schedule,
+                since: 0,
+                queued: 0,
+                timer: Timer::never(),
+                armed_for: None,
+            }),
+            alarm: Waker::from(Arc::new(Alarm(line.clone()))),
+        })
+    }
+
+    pub(super) fn max_weight(&self) -> u64 {
+        self.max_weight
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.list.lock().waiting(LANE)
+    }
+
+    fn now(&self) -> u64 {
+        let now = context::now();
+        let start = *self.start.get_or_init(|| now);
+        let since = now.saturating_duration_since(start).as_nanos();
+        u64::try_from(since).unwrap_or(u64::MAX).min(u64::MAX >> 1)
+    }
+
+    pub(super) fn instant(&self, at: u64) -> crate::time::Instant {
+        let start = *self.start.get_or_init(context::now);
+        crate::time::Instant::from_std(start) + Duration::from_nanos(at)
+    }
+
+    /// Passes without the lock, or tells when that may be. `None`: the lock must be taken.
+    #[inline]
+    fn pass_fast(&self, now: u64, weight: u64) -> Option<Result<Charge, u64>> {
+        let fast = self.fast?;
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            if word & SLOW != 0 {
+                return None;
+            }
+            let before = word >> 1;
+            let after = match fast.pass(before, now, weight) {
+                Ok(after) => after,
+                Err(due) => return Some(Err(due)),
+            };
+            // The word guards nothing but itself; what it counts goes over to the meter by `enter`.
+            let swapped = self.word.compare_exchange_weak(
+                word,
+                after << 1,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+            match swapped {
+                Ok(_) => {
+                    return Some(Ok(Charge {
+                        weight,
+                        now,
+                        arrival: Some((before.into(), after.into())),
+                    }));
+                }
+                Err(actual) => word = actual,
+            }
+        }
+    }
+
+    /// Takes the arrival time over from the word, for as long as the lock is held or somebody waits.
+    fn enter(&self, state: &mut State) {
+        if self.fast.is_none() {
+            return;
+        }
+        let word = self.word.fetch_or(SLOW, Ordering::AcqRel);
+        if word & SLOW == 0 {
+            if let Some(gcra) = state.schedule.only_gcra() {
+                gcra.set_arrival((word >> 1).into());
+            }
+        }
+    }
+
+    /// Gives the arrival time back to the word, if nobody waits and nothing is reserved.
+    fn leave(&self, locked: &mut Locked<'_, State, Ticket>) {
+        if self.fast.is_none() || locked.waiting(LANE) != 0 || locked.schedule.has_reservations() {
+            return;
+        }
+        if let Some(gcra) = locked.schedule.only_gcra() {
+            let arrival = u64::try_from(gcra.arrival()).unwrap_or(u64::MAX);
+            let arrival = arrival.min(u64::MAX >> 1);
+            self.word.store(arrival << 1, Ordering::Release);
+        }
+    }
+
+    /// Sets the timer. Ready if it is time already.
+    fn arm(&self, state: &mut State, due: u64) -> Poll<io::Result<()>> {
+        if state.armed_for == Some(due) {
+            return Poll::Pending;
+        }
+        state.armed_for = None;
+        state.timer.reset(self.instant(due).into_std());
+        let mut cx = Context::from_waker(&self.alarm);
+        ready!(state.timer.poll_expired(&mut cx, context::timer_home))?;
+        state.armed_for = Some(due);
+        Poll::Pending
+    }
+
+    /// Lets those pass who are due, in order, and sets the timer for the next.
+    fn serve(&self, mut locked: Locked<'_, State, Ticket>, wakers: &mut Wakers) {
+        let mut now = self.now();
+        self.enter(&mut locked);
+        locked.schedule.settle(now);
+        while let Some((state, ticket)) = locked.oldest(LANE) {
+            let weight = ticket.weight;
+            let from = state.since.max(now.saturating_sub(LATENESS));
+            let due = state.schedule.due(from, weight);
+            if due <= now {
+                ticket.outcome = Outcome::Pass(state.schedule.charge(due, now, weight));
+                state.since = due;
+                state.queued -= weight;
+                locked.choose(LANE, wakers);
+                continue;
+            }
+            match self.arm(state, due) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(())) => {
+                    now = self.now().max(due);
+                    state.schedule.settle(now);
+                }
+                Poll::Ready(Err(_)) => {
+                    while let Some((state, ticket)) = locked.oldest(LANE) {
+                        ticket.outcome = Outcome::Again;
+                        state.queued -= ticket.weight;
+                        locked.choose(LANE, wakers);
+                    }
+                }
+            }
+        }
+        locked.armed_for = None;
+        // A timer that waits for nobody would hold a virtual clock back.
+        let timer = std::mem::replace(&mut locked.timer, Timer::never());
+        self.leave(&mut locked);
+        drop(locked);
+        drop(timer);
+    }
+
+    /// Passes if that is possible now and nobody waits; otherwise tells when it may be, at the earliest.
+    pub(super) fn try_pass(&self, weight: u64) -> Result<Charge, Duration> {
+        let now = self.now();
+        let outcome = match self.pass_fast(now, weight) {
+            Some(outcome) => outcome,
+            None => {
+                let mut locked = self.list.lock();
+                self.enter(&mut locked);
+                locked.schedule.settle(now);
+                let outcome = if locked.waiting(LANE) == 0 {
+                    match locked.schedule.due(now, weight) {
+                        due if due <= now => Ok(locked.schedule.charge(due, now, weight)),
+                        due => Err(due),
+                    }
+                } else {
+                    // Whoever comes now passes after all of them.
+                    let all = locked.queued.saturating_add(weight).min(self.max_weight);
+                    Err(locked.schedule.due(now, all).max(now + 1))
+                };
+                self.leave(&mut locked);
+                outcome
+            }
+        };
+        outcome.map_err(|due| Duration::from_nanos(due - now))
+    }
+
+    /// As `try_pass`, under the lock and for one who then waits: `None`.
+    fn pass_or_wait(
+        &self,
+        locked: &mut Locked<'_, State, Ticket>,
+        weight: u64,
+    ) -> Option<io::Result<Charge>> {
+        if locked.waiting(LANE) != 0 {
+            locked.queued += weight;
+            return None;
+        }
+        let mut now = self.now();
+        self.enter(locked);
+        locked.since = now;
+        loop {
+            locked.schedule.settle(now);
+            let from = locked.since;
+            let due = locked.schedule.due(from, weight);
+            if due <= now {
+                let charge = locked.schedule.charge(due, now, weight);
+                self.leave(locked);
+                return Some(Ok(charge));
+            }
+            match self.arm(locked, due) {
+                Poll::Pending => {
+                    locked.queued += weight;
+                    return None;
+                }
+                Poll::Ready(Ok(())) => now = self.now().max(due),
+                Poll::Ready(Err(error)) => {
+                    self.leave(locked);
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+
+    pub(super) fn refund(&self, charge: Charge) {
+        let mut wakers = Wakers::new();
+        let now = self.now();
+        let mut locked = self.list.lock();
+        self.enter(&mut locked);
+        locked.schedule.settle(now);
+        locked.schedule.refund(charge, now);
+        locked.since = now;
+        self.serve(locked, &mut wakers);
+    }
+
+    /// Reserves the first pass after all who wait: when it may be made, and what `take_back` needs unless that is now.
+    pub(super) fn reserve(&self, weight: u64) -> (u64, Option<u64>) {
+        let now = self.now();
+        let mut locked = self.list.lock();
+        self.enter(&mut locked);
+        locked.schedule.settle(now);
+        let reserved = if locked.waiting(LANE) == 0 {
+            match locked.schedule.due(now, weight) {
+                due if due <= now => {
+                    locked.schedule.charge(due, now, weight);
+                    (now, None)
+                }
+                due => (due, Some(locked.schedule.reserve(due, weight, false))),
+            }
+        } else {
+            let mut rehearsal = locked.schedule.clone();
+            let mut since = locked.since.max(now.saturating_sub(LATENESS));
+            locked.each(LANE, |ticket| {
+                since = rehearsal.due(since, ticket.weight);
+                rehearsal.settle(since);
+                rehearsal.charge(since, since, ticket.weight);
+            });
+            let due = rehearsal.due(since, weight).max(now);
+            (due, Some(locked.schedule.reserve(due, weight, true)))
+        };
+        self.leave(&mut locked);
+        reserved
+    }
+
+    /// Takes back what `reserve` has given, unless its time has come.
+    pub(super) fn take_back(&self, at: u64, id: u64) {
+        let mut wakers = Wakers::new();
+        let now = self.now();
+        let mut locked = self.list.lock();
+        self.enter(&mut locked);
+        locked.schedule.settle(now);
+        locked.schedule.take_back(at, id);
+        locked.since = now;
+        self.serve(locked, &mut wakers);
+    }
+}
+
+impl Queue for Line {
+    type State = State;
+    type Ticket = Ticket;
+
+    fn waiters(&self) -> &WaitList<State, Ticket> {
+        &self.list
+    }
+
+    fn give_up(&self, ticket: &mut Ticket, chosen: bool) {
+        match (chosen, ticket.outcome) {
+            (true, Outcome::Pass(charge)) => self.refund(charge),
+            // It was told to begin anew, and does not.
+            (true, Outcome::Again) => {}
+            (false, _) => {
+                let mut wakers = Wakers::new();
+                let now = self.now();
+                let mut locked = self.list.lock();
+                locked.queued -= ticket.weight;
+                locked.since = now;
+                self.serve(locked, &mut wakers);
+            }
+        }
+    }
+}
+
+impl<H: Stable<Target = Line>> Pass<H> {
+    pub(super) fn make(mut self) {
+        self.charge = None;
+    }
+}
+
+impl<H: Stable<Target = Line>> Drop for Pass<H> {
+    fn drop(&mut self) {
+        if let Some(charge) = self.charge.take() {
+            self.line.refund(charge);
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// Waits for a [`Pass`].
+    pub(super) struct Wait<H>
+    where
+        H: Stable<Target = Line>,
+    {
+        #[pin]
+        waiter: Waiter<H>,
+        weight: u64,
+        awaited_at: &'static Location<'static>,
+    }
+}
+
+impl<H: Stable<Target = Line>> Wait<H> {
+    pub(super) fn new(line: H, weight: u64, awaited_at: &'static Location<'static>) -> Self {
+        let ticket = Ticket {
+            weight,
+            outcome: Outcome::Again,
+        };
+        Self {
+            waiter: Waiter::new(line, ticket),
+            weight,
+            awaited_at,
+        }
+    }
+}
+
+impl<H: Stable<Target = Line>> Future for Wait<H> {
+    type Output = Pass<H>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Pass<H>> {
+        let budget = ready!(budget::poll_proceed(cx));
+        let this = self.project();
+        let (mut waiter, weight) = (this.waiter, *this.weight);
+        let outcome = loop {
+            match waiter.as_mut().poll_turn(cx) {
+                Turn::Waiting => break None,
+                Turn::Chosen => match waiter.as_mut().accept().outcome {
+                    Outcome::Pass(charge) => break Some(Ok(charge)),
+                    Outcome::Again => {}
+                },
+                Turn::Free => {
+                    let line = waiter.handle().clone();
+                    if let Some(Ok(charge)) = line.pass_fast(line.now(), weight) {
+                        break Some(Ok(charge));
+                    }
+                    let outcome = waiter
+                        .as_mut()
+                        .join(LANE, cx, |locked, _| line.pass_or_wait(locked, weight));
+                    break outcome;
+                }
+            }
+        };
+        match outcome {
+            None => {
+                current::note_wait(this.awaited_at);
+                Poll::Pending
+            }
+            Some(Ok(charge)) => {
+                budget.made_progress();
+                Poll::Ready(Pass {
+                    line: waiter.handle().clone(),
+                    charge: Some(charge),
+                })
+            }
+            Some(Err(error)) => panic!(
+                "a wait for a rate limiter at {} is not possible: {error}",
+                this.awaited_at
+            ),
+        }
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line")
+            .field("max_weight", &self.max_weight)
+            .field("waiting", &self.waiting())
+            .finish_non_exhaustive()
+    }
+}
