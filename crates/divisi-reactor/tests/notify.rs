@@ -53,10 +53,14 @@ fn sleeper(
     let (reactor, seen, stop) = (reactor.clone(), seen.clone(), stop.clone());
     thread::spawn(move || {
         let mut scratch = Scratch::new(8);
-        while !stop.load(Ordering::Relaxed) {
+        // It turns before it looks, so that it sees a notification even if it begins after all of them.
+        loop {
             let turn = reactor.turn(&mut scratch, Wait::Until(None)).unwrap();
             if turn.notified {
                 seen.fetch_add(1, Ordering::SeqCst);
+            }
+            if stop.load(Ordering::Relaxed) {
+                return;
             }
         }
     })

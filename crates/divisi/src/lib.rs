@@ -43,7 +43,7 @@
 //! | pass values between tasks | [`channel`], [`queue`] |
 //! | pass a value to all that a task starts | [`context_var`] |
 //! | hold back | [`limit`] |
-//! | see what goes on | [`Handle::tasks`], [`Handle::metrics`], [`runtime::Builder::exception_handler`] |
+//! | see what goes on | [`debug`], [`Handle::tasks`], [`Handle::metrics`], [`runtime::Builder::exception_handler`] |
 //!
 //! # Platforms
 //!
@@ -57,6 +57,7 @@ mod pool;
 pub mod channel;
 pub mod compute;
 pub mod context_var;
+pub mod debug;
 pub mod future;
 #[cfg(feature = "hyper")]
 pub mod hyper;
