@@ -30,6 +30,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::current::with_thread;
+use crate::freeze::{self, Mode};
 
 /// Leaf operations that a task may complete in one poll. The number is tokio's, where it has stood since 2020
 /// without complaint.
@@ -46,8 +47,7 @@ pub(crate) const UNLIMITED: u8 = u8::MAX;
 pub fn poll_proceed(cx: &mut Context<'_>) -> Poll<Charge> {
     let left = with_thread(|thread| thread.budget.get());
     if left == 0 {
-        cx.waker().wake_by_ref();
-        return Poll::Pending;
+        return refuse(cx);
     }
     let counted = left != UNLIMITED;
     if counted {
@@ -59,19 +59,28 @@ pub fn poll_proceed(cx: &mut Context<'_>) -> Poll<Charge> {
     })
 }
 
+/// The budget is spent: the task goes to the back of the queue. Or the future is frozen, and is not polled again on its own account.
+#[cold]
+fn refuse(cx: &mut Context<'_>) -> Poll<Charge> {
+    if freeze::mode() != Mode::Frozen {
+        cx.waker().wake_by_ref();
+    }
+    Poll::Pending
+}
+
 /// Whether a leaf operation could proceed now.
 pub fn has_remaining() -> bool {
     with_thread(|thread| thread.budget.get() != 0)
 }
 
-/// Gives the poll that runs on this thread a full budget again. Nothing outside any task, or inside
-/// [`unconstrained`].
+/// Gives the poll that runs on this thread a full budget again. Nothing outside any task, inside
+/// [`unconstrained`], or inside something [frozen](crate::freeze).
 ///
 /// A task gets a full budget with every poll without this; it is for code that polls several tasks' worth of
 /// work inside one.
 pub fn reset() {
     with_thread(|thread| {
-        if thread.budget.get() != UNLIMITED {
+        if thread.budget.get() != UNLIMITED && thread.mode.get() != Mode::Frozen {
             thread.budget.set(LIMIT);
         }
     });
@@ -122,7 +131,7 @@ impl Drop for Charge {
             with_thread(|thread| {
                 let left = thread.budget.get();
                 // At most the limit, if the charge was kept across polls.
-                if left < LIMIT {
+                if left < LIMIT && thread.mode.get() != Mode::Frozen {
                     thread.budget.set(left + 1);
                 }
             });
@@ -150,6 +159,9 @@ impl<F: Future> Future for Unconstrained<F> {
         // SAFETY: the field is pinned with its owner: it is never moved out, there is no `Drop`, and `Unpin`
         // is automatic.
         let future = unsafe { self.map_unchecked_mut(|this| &mut this.future) };
+        if freeze::mode() == Mode::Frozen {
+            return future.poll(cx);
+        }
         with_budget(UNLIMITED, || future.poll(cx))
     }
 }

@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 
 use crate::budget::UNLIMITED;
 use crate::context::Overlay;
+use crate::freeze::Mode;
 use crate::header::Header;
 use crate::id::TaskId;
 use crate::local::ANY_THREAD;
@@ -19,6 +20,8 @@ pub(crate) struct ThreadState {
     task: Cell<Option<NonNull<Header>>>,
     /// See [`crate::budget`].
     pub(crate) budget: Cell<u8>,
+    /// See [`crate::freeze`].
+    pub(crate) mode: Cell<Mode>,
     /// See [`crate::local`].
     number: Cell<u32>,
     /// See [`crate::context`].
@@ -35,6 +38,7 @@ thread_local_const! {
     static THREAD: ThreadState = ThreadState {
         task: Cell::new(None),
         budget: Cell::new(UNLIMITED),
+        mode: Cell::new(Mode::Live),
         number: Cell::new(ANY_THREAD),
         overlay: Cell::new(None),
     };

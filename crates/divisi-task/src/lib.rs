@@ -112,6 +112,7 @@ mod cell;
 mod context;
 pub mod current;
 mod error;
+pub mod freeze;
 pub mod hand_over;
 mod harness;
 mod header;

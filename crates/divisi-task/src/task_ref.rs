@@ -5,6 +5,7 @@ use std::panic::Location;
 
 use crate::abort::AbortHandle;
 use crate::cancel::CancelReason;
+use crate::error::JoinError;
 use crate::harness;
 use crate::id::TaskId;
 use crate::raw::Reference;
@@ -78,6 +79,11 @@ impl TaskRef {
     /// A handle for cancelling it.
     pub fn abort_handle(&self) -> AbortHandle {
         AbortHandle::new(self.0.clone())
+    }
+
+    /// The error of this task for a cancellation that was not asked of the task itself, but of what it is part of.
+    pub fn cancelled(&self, why: CancelReason) -> JoinError {
+        JoinError::cancelled(self.0.header(), why)
     }
 
     /// Cancels the task, and if it does not run at this moment drops its future and completes it, here and

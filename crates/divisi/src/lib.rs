@@ -34,6 +34,8 @@
 //! |---|---|
 //! | start | [`run`], [`main`], [`Runtime`], [`LocalRuntime`] |
 //! | do things concurrently | [`spawn`], [`join!`], [`try_join!`], [`select!`], [`task`] |
+//! | keep tasks together, and lose no error | [`task_group`], [`group`] |
+//! | cancel what belongs together | [`scope`], [`time::timeout`], [`shield`] |
 //! | wait for time | [`time`] |
 //! | talk to others | [`net`], [`io`] |
 //! | call what waits | [`spawn_blocking`] |
@@ -59,6 +61,7 @@ pub mod compute;
 pub mod context_var;
 pub mod debug;
 pub mod future;
+pub mod group;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 pub mod io;
@@ -66,6 +69,7 @@ pub mod limit;
 pub mod net;
 pub mod queue;
 pub mod runtime;
+pub mod scope;
 pub mod signal;
 pub mod sync;
 pub mod task;
@@ -77,9 +81,11 @@ pub mod __private;
 pub use compute::{offload, offload_scope, offload_to};
 pub use context::EnterGuard;
 pub use divisi_macros::{main, test};
+pub use group::task_group;
 pub use io::prelude;
 pub use pool::spawn_blocking;
 pub use runtime::{
     BuildError, Clock, Handle, LocalRuntime, Runtime, Shutdown, ShutdownReport, run,
 };
+pub use scope::{CancelScope, move_on_after, shield, timeout_scope};
 pub use task::{JoinError, JoinHandle, spawn, spawn_local, spawn_reporting, yield_now};

@@ -8,6 +8,7 @@ use std::task::Context;
 
 use super::node::{self, Node, Standing};
 use super::{Locked, Queue, WaitList};
+use crate::freeze::{self, Mode};
 use crate::stable::Stable;
 
 /// How it stands with a [`Waiter`].
@@ -81,12 +82,19 @@ where
     }
 
     /// How it stands. While it waits, the context's waker becomes the one to be woken.
-    pub fn poll_turn(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Turn {
-        let this = self.into_ref().get_ref();
+    ///
+    /// At the [last try](crate::freeze::Mode::LastTry) of a future that is being frozen, one that waits leaves the list.
+    pub fn poll_turn(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Turn {
+        let this = self.as_mut().into_ref().get_ref();
         match this.node.standing() {
             Standing::Free => return Turn::Free,
             Standing::Chosen => return Turn::Chosen,
             Standing::Waiting => {}
+        }
+        if freeze::mode() == Mode::LastTry {
+            // Chosen meanwhile or not: it leaves, and what it was given goes to the next.
+            self.leave();
+            return Turn::Waiting;
         }
         // Foreign code: before the lock.
         let mut waker = Some(cx.waker().clone());
@@ -105,13 +113,14 @@ where
     }
 
     /// Waits in a lane, unless `attempt` has a result. It is called under the lock, with the state and this waiter's
-    /// ticket.
+    /// ticket. At the [last try](crate::freeze::Mode::LastTry) of a future that is being frozen it leaves the lane at
+    /// once.
     ///
     /// # Panics
     ///
     /// If this waiter waits already, or has not accepted its turn.
     pub fn join<R>(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         lane: usize,
         cx: &mut Context<'_>,
         attempt: impl FnOnce(
@@ -124,7 +133,7 @@ where
             "this queue has {LANES} lanes, and no lane {lane}"
         );
         // SAFETY: nothing is moved out; `node` stays where it is.
-        let this = unsafe { self.get_unchecked_mut() };
+        let this = unsafe { self.as_mut().get_unchecked_mut() };
         assert!(
             this.node.standing() == Standing::Free,
             "a waiter waits for one thing at a time: its turn must be accepted first"
@@ -152,6 +161,10 @@ where
         this.node.set(Standing::Waiting);
         drop(locked);
         drop(waker);
+        if freeze::mode() == Mode::LastTry {
+            // Only now: `attempt` may have told the others already that it waits, and leaving takes that back.
+            self.leave();
+        }
         None
     }
 

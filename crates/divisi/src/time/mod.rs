@@ -34,5 +34,6 @@ mod timeout;
 pub use self::advance::{Advance, advance};
 pub use self::instant::Instant;
 pub use self::interval::{Interval, MissedTickBehavior, Tick, interval, interval_at};
+pub(crate) use self::sleep::poll_timer;
 pub use self::sleep::{Sleep, sleep, sleep_until};
 pub use self::timeout::{Elapsed, Timeout, timeout, timeout_at};

@@ -106,7 +106,7 @@ impl fmt::Debug for Sleep {
 /// Polls a timer and notes where the task waits.
 ///
 /// It takes nothing from the budget: whoever uses it for a limit must see the limit even when the budget is spent.
-pub(super) fn poll_timer(
+pub(crate) fn poll_timer(
     timer: &mut Timer,
     cx: &mut Context<'_>,
     created_at: &'static Location<'static>,

@@ -10,12 +10,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use divisi_reactor::Timer;
+use divisi_task::freeze::{self, Mode};
 use pin_project_lite::pin_project;
 
 use super::Instant;
 use super::sleep::poll_timer;
+use crate::scope::{Cut, Step, deadline_passed, outer_is_due};
 
 /// Gives `future` no more than `limit`: its output, or [`Elapsed`] when the time is over first. The future is dropped with the `Timeout`.
+///
+/// It is a [scope](crate::scope): [clean-ups](crate::cleanup) inside run before it reports, and of nested ones whose time is over together only the
+/// outermost does.
 ///
 /// The time runs from the first poll that finds `future` pending. A future that is ready at the first poll costs no timer and no look at the clock, and a
 /// future that is ready when the time is over wins.
@@ -66,6 +71,7 @@ pin_project! {
         future: F,
         limit: Limit,
         timer: Option<Timer>,
+        cut: Cut,
         created_at: &'static Location<'static>,
     }
 }
@@ -77,6 +83,7 @@ impl<F> Timeout<F> {
             future,
             limit,
             timer: None,
+            cut: Cut::new(),
             created_at: Location::caller(),
         }
     }
@@ -106,13 +113,43 @@ impl<F: Future> Future for Timeout<F> {
     type Output = Result<F::Output, Elapsed>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        if let Poll::Ready(output) = this.future.poll(cx) {
-            return Poll::Ready(Ok(output));
+        let mut this = self.project();
+        // Before the first poll that waits, there is no deadline: it is not read off the clock for a future that is ready.
+        let mut deadline = this.timer.as_ref().and_then(deadline_of);
+        let step = this
+            .cut
+            .poll(cx, deadline, |cx| this.future.as_mut().poll(cx));
+        let step = match step {
+            // Cancelled and cleaning up, or cancelled by a scope around it, which reports.
+            Step::Waits if this.cut.must_end() || freeze::mode() != Mode::Live => step,
+            Step::Waits => {
+                if this.timer.is_none() {
+                    let timer = this.timer.insert(arm(this.limit));
+                    deadline = deadline_of(timer);
+                    if let Some(node) = this.cut.node() {
+                        node.set_deadline(deadline);
+                    }
+                }
+                let timer = this.timer.as_mut().expect("armed above");
+                if poll_timer(timer, cx, this.created_at).is_pending() || outer_is_due(deadline) {
+                    return Poll::Pending;
+                }
+                this.cut.cancel(deadline_passed);
+                this.cut
+                    .settle(cx, deadline, |cx| this.future.as_mut().poll(cx))
+            }
+            step => step,
+        };
+        match step {
+            Step::Ready(output) => Poll::Ready(Ok(output)),
+            Step::Over => Poll::Ready(Err(Elapsed(()))),
+            Step::Waits => Poll::Pending,
         }
-        let timer = this.timer.get_or_insert_with(|| arm(this.limit));
-        poll_timer(timer, cx, this.created_at).map(|()| Err(Elapsed(())))
     }
+}
+
+fn deadline_of(timer: &Timer) -> Option<Instant> {
+    timer.deadline().map(Instant::from_std)
 }
 
 fn arm(limit: &Limit) -> Timer {
@@ -141,6 +178,12 @@ impl<F: fmt::Debug> fmt::Debug for Timeout<F> {
 /// It converts into an [`io::Error`] of kind [`TimedOut`](io::ErrorKind::TimedOut).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Elapsed(());
+
+impl Elapsed {
+    pub(crate) fn new() -> Elapsed {
+        Elapsed(())
+    }
+}
 
 impl fmt::Display for Elapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,174 @@
+//! The part that all scopes have in common: polling a content that may be cut off.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use divisi_task::CancelReason;
+use divisi_task::freeze::{self, Mode};
+
+use super::node::Node;
+use super::stack::{self, Kind};
+use crate::time::Instant;
+
+/// How far a scope's content has come.
+pub(crate) enum Step<T> {
+    /// It has a value, which beats a cancellation.
+    Ready(T),
+    /// It waits, or cleans up, or a scope around this one was cancelled and will drop it.
+    Waits,
+    /// The scope was cancelled and nothing in it must come to its end any more: the content can be dropped.
+    Over,
+}
+
+/// A scope, without its content.
+#[derive(Debug, Default)]
+pub(crate) struct Cut {
+    node: Option<Arc<Node>>,
+    /// Somebody has a handle to the node, and cancels through that.
+    reachable: bool,
+    /// The scope ends its content also when a scope around it is cancelled: it is the outermost of a task, or a group.
+    ends_with_outer: bool,
+    entered: bool,
+    /// Cancelled by the one who polls it.
+    cancelled: bool,
+    /// The content had its last try.
+    tried: bool,
+}
+
+impl Cut {
+    /// A scope that only its own future can cancel.
+    pub(crate) const fn new() -> Cut {
+        Cut {
+            node: None,
+            reachable: false,
+            ends_with_outer: false,
+            entered: false,
+            cancelled: false,
+            tried: false,
+        }
+    }
+
+    /// A scope that is cancelled through `node`, below the scope it is first polled in.
+    pub(crate) fn reachable(node: Arc<Node>) -> Cut {
+        Cut {
+            node: Some(node),
+            reachable: true,
+            ..Cut::new()
+        }
+    }
+
+    /// The scope of a whole task; `node` has its parent.
+    pub(crate) fn of_task(node: Arc<Node>) -> Cut {
+        Cut {
+            entered: true,
+            ..Cut::of_group(node)
+        }
+    }
+
+    /// The scope of a group's body.
+    pub(crate) fn of_group(node: Arc<Node>) -> Cut {
+        Cut {
+            ends_with_outer: true,
+            ..Cut::reachable(node)
+        }
+    }
+
+    pub(crate) fn node(&self) -> Option<&Arc<Node>> {
+        self.node.as_ref()
+    }
+
+    /// Cancels it from inside of its own poll; [`settle`](Self::settle) follows.
+    pub(crate) fn cancel(&mut self, reason: impl FnOnce() -> CancelReason) {
+        self.cancelled = true;
+        if let Some(node) = &self.node {
+            node.cancel(reason());
+        }
+    }
+
+    /// Whether this scope itself has to end.
+    pub(crate) fn must_end(&self) -> bool {
+        self.cancelled
+            || self.node.as_ref().is_some_and(|node| {
+                if self.ends_with_outer {
+                    node.is_cancelled()
+                } else {
+                    node.is_own()
+                }
+            })
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled || self.node.as_ref().is_some_and(|node| node.is_cancelled())
+    }
+
+    fn is_held(&self) -> bool {
+        self.node.as_ref().is_some_and(|node| node.is_held())
+    }
+
+    /// Polls the content, in the mode that is due.
+    pub(crate) fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: Option<Instant>,
+        mut content: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Step<T> {
+        if self.reachable {
+            self.arrive(cx);
+        }
+        let mode = match (self.is_cancelled(), self.tried) {
+            (false, _) => Mode::Live,
+            (true, false) => Mode::LastTry,
+            (true, true) => Mode::Frozen,
+        };
+        self.tried |= mode == Mode::LastTry;
+        if let Poll::Ready(value) = self.poll_in(mode, cx, deadline, &mut content) {
+            return Step::Ready(value);
+        }
+        self.settle(cx, deadline, content)
+    }
+
+    /// After the content was polled and waits: ends it if it must, once everything inside is done.
+    pub(crate) fn settle<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: Option<Instant>,
+        mut content: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Step<T> {
+        if !self.must_end() {
+            return Step::Waits;
+        }
+        // The poll that is just over was the last try, unless something inside has to be told.
+        if self.is_held() && !std::mem::replace(&mut self.tried, true) {
+            let polled = self.poll_in(Mode::LastTry, cx, deadline, &mut content);
+            if let Poll::Ready(value) = polled {
+                return Step::Ready(value);
+            }
+        }
+        if self.is_held() {
+            Step::Waits
+        } else {
+            Step::Over
+        }
+    }
+
+    fn arrive(&mut self, cx: &mut Context<'_>) {
+        let Some(node) = &self.node else { return };
+        if !std::mem::replace(&mut self.entered, true) {
+            if let Some(around) = stack::current_node() {
+                node.attach(&around, true);
+            }
+        }
+        node.set_waker(cx.waker());
+    }
+
+    fn poll_in<T>(
+        &mut self,
+        mode: Mode,
+        cx: &mut Context<'_>,
+        deadline: Option<Instant>,
+        content: &mut impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let mode = mode.max(freeze::mode());
+        stack::enter(&mut self.node, Kind::Scope, mode, deadline, || content(cx))
+    }
+}

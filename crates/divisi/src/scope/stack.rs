@@ -1,0 +1,126 @@
+//! The scopes that the poll of this thread is inside of, outermost first.
+//!
+//! A scope is found by what is polled inside it, not by what was constructed there: futures are built in one place and run in another. So
+//! every scope puts itself on this stack while it polls its content. That is all that a scope costs as long as nobody cancels it:
+//! its [node](super::node) is made when something inside asks for it.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use divisi_task::CancelReason;
+use divisi_task::freeze::{self, Mode};
+
+use super::node::Node;
+use crate::time::Instant;
+
+thread_local! {
+    static STACK: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Entry {
+    node: Option<Arc<Node>>,
+    kind: Kind,
+    mode: Mode,
+    deadline: Option<Instant>,
+}
+
+/// What an entry of the stack is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Cancelled with what is around it.
+    Scope,
+    /// Not cancelled with what is around it.
+    Shield,
+}
+
+/// Polls inside a scope: `f` runs with the scope on top of the stack, in `mode`. The node that something inside asked for is in `node`
+/// afterwards.
+pub(crate) fn enter<R>(
+    node: &mut Option<Arc<Node>>,
+    kind: Kind,
+    mode: Mode,
+    deadline: Option<Instant>,
+    f: impl FnOnce() -> R,
+) -> R {
+    let entry = Entry {
+        node: node.take(),
+        kind,
+        mode,
+        deadline,
+    };
+    // While a thread ends it has no stack, and what is polled then has no scope.
+    let _ = STACK.try_with(|stack| stack.borrow_mut().push(entry));
+    let _leave = Leave(node);
+    if mode == freeze::mode() {
+        f()
+    } else {
+        freeze::with(mode, f)
+    }
+}
+
+/// Takes the entry off again, also if the poll panics.
+struct Leave<'a>(&'a mut Option<Arc<Node>>);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        let entry = STACK.try_with(|stack| stack.borrow_mut().pop());
+        if let Ok(Some(entry)) = entry {
+            *self.0 = entry.node;
+        }
+    }
+}
+
+/// The node of the innermost scope here; `None` outside of scopes.
+pub(crate) fn current_node() -> Option<Arc<Node>> {
+    STACK
+        .try_with(|stack| {
+            let mut stack = stack.borrow_mut();
+            let made = stack.iter().rposition(|entry| entry.node.is_some());
+            for at in made.map_or(0, |made| made + 1)..stack.len() {
+                let around = at.checked_sub(1).and_then(|at| stack[at].node.clone());
+                let entry = &mut stack[at];
+                let node = match (around, entry.kind) {
+                    (Some(around), Kind::Scope) => Node::inside(&around),
+                    _ => Node::new(),
+                };
+                if entry.mode != Mode::Live && !node.is_cancelled() {
+                    node.cancel(CancelReason::new("its time was over"));
+                }
+                node.set_deadline(entry.deadline);
+                entry.node = Some(node);
+            }
+            stack.last()?.node.clone()
+        })
+        .ok()
+        .flatten()
+}
+
+/// The nearest deadline of the scopes here, up to the first shield and across the edges of tasks.
+pub(crate) fn deadline() -> Option<Instant> {
+    let (mut nearest, mut node) = STACK
+        .try_with(|stack| {
+            let stack = stack.borrow();
+            let mut nearest: Option<Instant> = None;
+            for entry in stack.iter().rev() {
+                nearest = earlier(nearest, entry.deadline);
+                if entry.kind == Kind::Shield {
+                    return (nearest, None);
+                }
+            }
+            let outermost = stack.first().and_then(|entry| entry.node.clone());
+            (nearest, outermost.and_then(|node| node.parent()))
+        })
+        .unwrap_or_default();
+    while let Some(around) = node {
+        nearest = earlier(nearest, around.deadline());
+        node = around.parent();
+    }
+    nearest
+}
+
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
