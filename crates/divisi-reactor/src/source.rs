@@ -222,11 +222,18 @@ impl<T: AsFd> Source<T> {
         if let Attempt::Done(result) = self.attempt(direction, &mut op) {
             return Poll::Ready(result);
         }
-        let reactor = home()?;
+        let reactor = match home() {
+            Ok(reactor) => reactor,
+            Err(error) => return Poll::Ready(self.without_wait(direction, &mut op, error)),
+        };
         loop {
-            let ready = self
+            let waited = self
                 .state
-                .wait(cx.waker(), direction, place, self.fd(), &reactor)?;
+                .wait(cx.waker(), direction, place, self.fd(), &reactor);
+            let ready = match waited {
+                Ok(ready) => ready,
+                Err(error) => return Poll::Ready(self.without_wait(direction, &mut op, error)),
+            };
             if !ready {
                 return Poll::Pending;
             }
@@ -234,6 +241,24 @@ impl<T: AsFd> Source<T> {
                 return Poll::Ready(result);
             }
         }
+    }
+
+    /// A wait could not be set up, because of `error`. Where no reactor tells of events, a cleared
+    /// bit says nothing: it is set again, now for a last try and afterwards for the next poll.
+    fn without_wait<R>(
+        &self,
+        direction: Direction,
+        op: &mut impl FnMut(&T) -> io::Result<Progress<R>>,
+        error: io::Error,
+    ) -> io::Result<R> {
+        if !self.state.is_watched_by_edges() {
+            self.state.readiness().assume_ready();
+            if let Attempt::Done(result) = self.attempt(direction, op) {
+                return result;
+            }
+            self.state.readiness().assume_ready();
+        }
+        Err(error)
     }
 
     fn attempt<R>(

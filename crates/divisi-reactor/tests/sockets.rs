@@ -28,6 +28,33 @@ fn the_first_read_tries_before_it_waits_and_registers_nothing() {
 }
 
 #[test]
+fn a_source_that_found_no_reactor_sees_what_arrives_later() {
+    let no_home = || Err(std::io::Error::other("no runtime here"));
+    let (near, mut far) = tcp_pair();
+    let near = Source::new(near);
+    let mut buffer = [0; 16];
+    let mut read = |near: &Source<std::net::TcpStream>| {
+        let mut cx = Context::from_waker(Waker::noop());
+        near.poll_io(&mut cx, Direction::Read, no_home, |mut io| {
+            let asked = buffer.len();
+            io.read(&mut buffer).map(|n| Progress::of(n, asked))
+        })
+    };
+    for round in 0..3 {
+        let Poll::Ready(Err(error)) = read(&near) else {
+            panic!("round {round}: there is nothing to read and nowhere to wait");
+        };
+        assert_eq!(error.to_string(), "no runtime here");
+        assert!(near.is_ready(Direction::Read), "the next poll tries");
+        far.write_all(b"hi").unwrap();
+        // A short read clears; what comes next must be found all the same.
+        assert!(matches!(read(&near), Poll::Ready(Ok(2))));
+        far.write_all(b"again").unwrap();
+        assert!(matches!(read(&near), Poll::Ready(Ok(5))));
+    }
+}
+
+#[test]
 fn data_and_end_that_come_together_are_seen_as_data_and_then_as_the_end() {
     for wait_first in [false, true] {
         let mut l = Loop::new();
