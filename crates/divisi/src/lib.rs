@@ -57,6 +57,8 @@ mod context;
 mod pool;
 
 pub mod channel;
+#[cfg(feature = "codec")]
+pub mod codec;
 pub mod compute;
 pub mod context_var;
 pub mod debug;

@@ -9,6 +9,10 @@
 //!
 //! [tokio_io]: https://docs.rs/tokio/1/tokio/io/index.html
 //!
+//! For protocols over connections, of which the other side may be slow, hostile or gone, there are buffers that keep asyncio's promises: [`StreamReader`] reads lines,
+//! records and blocks with a limit, and a read that is dropped loses nothing (which [`BufReader`] and its `read_line` cannot promise); [`StreamWriter`] never lets more
+//! wait than its high-water mark. [`copy_bidirectional`] is the middle of a proxy. Frames and codecs are in the module `codec` (feature `codec`).
+//!
 //! [`Async`] makes anything with a file descriptor asynchronous: pipes, terminals, sockets of other crates.
 //!
 //! ```
@@ -29,17 +33,31 @@
 //! ```
 
 mod async_fd;
+pub(crate) mod backlog;
+mod bidirectional;
 pub mod prelude;
+mod read_error;
+mod separator;
+mod stream_reader;
+mod stream_writer;
 #[cfg(feature = "tokio-io")]
 mod tokio_io;
 pub(crate) mod wait;
+mod write_all;
+mod write_limits;
 
 pub use async_fd::Async;
+pub use bidirectional::{Copied, CopyError, copy_bidirectional};
 pub use futures_lite::io::{
     AssertAsync, AsyncAsSync, AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncSeek,
     AsyncSeekExt, AsyncWrite, AsyncWriteExt, BlockOn, BoxedReader, BoxedWriter, BufReader,
     BufWriter, Bytes, Chain, Cursor, Empty, Lines, ReadHalf, Repeat, SeekFrom, Sink, Split, Take,
     WriteHalf, copy, empty, repeat, sink, split,
 };
+pub use read_error::ReadError;
 #[doc(no_inline)]
 pub use std::io::{Error, ErrorKind, IoSlice, IoSliceMut, Result};
+pub use stream_reader::{StreamLines, StreamReader};
+pub use stream_writer::StreamWriter;
+pub use write_all::write_all_vectored;
+pub use write_limits::{InvalidLimits, WriteLimits};

@@ -7,13 +7,12 @@ use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::vec;
 
-use crate::context;
-use crate::pool;
+use super::resolver::look_up;
 
 /// What can be given where a socket address is wanted.
 ///
-/// An address in any of the usual forms is used as it is. A name, as in `"example.org:80"` or `("example.org", 80)`, is resolved by the system on the
-/// blocking pool.
+/// An address in any of the usual forms is used as it is. A name, as in `"example.org:80"` or `("example.org", 80)`, is resolved by the system on threads
+/// of its own.
 ///
 /// The trait cannot be implemented outside this crate.
 pub trait ToSocketAddrs: sealed::ToTarget {}
@@ -213,17 +212,6 @@ where
     }))
 }
 
-async fn look_up(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
-    // For the error: without a runtime there is no pool either.
-    context::io_home()?;
-    pool::spawn_blocking(move || {
-        let found = std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port))?;
-        Ok(found.collect())
-    })
-    .await
-    .unwrap_or_else(|error| Err(io::Error::other(error)))
-}
-
 /// Resolves a name, or gives back the address that it is.
 ///
 /// ```
@@ -236,11 +224,15 @@ async fn look_up(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
 ///
 /// # Errors
 ///
-/// If the text is not of the form `name:port`, if the system's resolver finds nothing, or if a name is to be resolved where there is no runtime.
+/// If the text is not of the form `name:port`, if the system's resolver finds nothing (with a [`LookupError`](super::LookupError) inside, which has the name),
+/// or if a name is to be resolved where there is no runtime.
+///
+/// The system's resolver runs on a few threads of its own, apart from the blocking pool. Look-ups of one name that overlap are one, and an address in numbers
+/// needs none.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future leaves the system's resolver at work on its thread, for a result that nobody gets.
+/// Dropping the future leaves a look-up that has begun at work on its thread; one that waits for a thread is given up when nobody else wants it.
 pub async fn lookup_host<A: ToSocketAddrs>(
     host: A,
 ) -> io::Result<impl Iterator<Item = SocketAddr> + Send + use<A>> {

@@ -459,9 +459,10 @@ macro_rules! listener_face {
 
         impl $crate::net::incoming::Sealed for $face {
             type Connection = $stream;
+            type Address = $address;
 
-            fn poll_accept_stream(&self, cx: &mut ::std::task::Context<'_>) -> ::std::task::Poll<::std::io::Result<$stream>> {
-                self.poll_accept(cx).map_ok(|(stream, _)| stream)
+            fn poll_accept_from(&self, cx: &mut ::std::task::Context<'_>) -> ::std::task::Poll<::std::io::Result<($stream, $address)>> {
+                self.poll_accept(cx)
             }
         }
 

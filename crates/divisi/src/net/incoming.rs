@@ -14,9 +14,13 @@ mod sealed {
     use std::task::{Context, Poll};
 
     pub trait Sealed {
-        type Connection;
+        type Connection: Send + 'static;
+        type Address: std::fmt::Debug + Send + 'static;
 
-        fn poll_accept_stream(&self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Connection>>;
+        fn poll_accept_from(
+            &self,
+            cx: &mut Context<'_>,
+        ) -> Poll<io::Result<(Self::Connection, Self::Address)>>;
     }
 }
 
@@ -41,7 +45,8 @@ impl<L: Accept> Stream for Incoming<'_, L> {
     type Item = io::Result<L::Connection>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.listener.poll_accept_stream(cx).map(Some)
+        let accepted = self.listener.poll_accept_from(cx);
+        accepted.map_ok(|(connection, _)| connection).map(Some)
     }
 }
 

@@ -5,7 +5,8 @@
 //! | Internet | [`TcpStream`] | [`TcpListener`] | [`UdpSocket`] |
 //! | one machine | [`UnixStream`] | [`UnixListener`] | [`UnixDatagram`] |
 //!
-//! [`TcpSocket`] sets options before a TCP socket connects or listens. [`lookup_host`] resolves names.
+//! [`Server`] accepts connections and handles each in a task of its own. [`TcpSocket`] sets options before a TCP socket connects or listens, [`TcpConnector`] says
+//! how to connect. [`lookup_host`] resolves names.
 //!
 //! # What holds for all of them
 //!
@@ -50,10 +51,15 @@
 //! ```
 
 mod address;
+mod connector;
 mod datagram;
+mod eyeballs;
 mod faces;
 mod incoming;
 mod listener;
+mod resolver;
+mod server;
+mod socket_path;
 mod split;
 mod stream;
 mod sys;
@@ -66,7 +72,13 @@ mod unix_listener;
 mod unix_stream;
 
 pub use address::{ToSocketAddrs, lookup_host};
+pub use connector::TcpConnector;
+pub use eyeballs::ConnectError;
 pub use incoming::{Accept, Incoming};
+pub use resolver::LookupError;
+pub(crate) use resolver::Resolver;
+pub use server::{BindError, Bound, Server, ServerBuilder, ServerReport, Stopping};
+pub use socket_path::SocketPath;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, StreamSocket, WriteHalf};
 #[doc(no_inline)]
 pub use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::address::first_that_works;
 use super::faces::{async_read, async_write, socket_face, stream_face};
 use super::stream::Stream;
-use super::{TcpSocket, ToSocketAddrs};
+use super::{TcpConnector, ToSocketAddrs, connector};
 
 /// A TCP connection.
 ///
@@ -40,29 +39,27 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    /// Connects to an address, the first of `address` that accepts. Use [`TcpSocket`] to set options before.
+    /// Connects to an address, the first of `address` that answers. Use [`TcpConnector`](super::TcpConnector) for a limit of time and other settings, and
+    /// [`TcpSocket`](super::TcpSocket) to set options of the socket.
     ///
-    /// There is no limit of time but the system's, which is minutes: [`timeout`](crate::time::timeout) sets one.
+    /// Where there are several addresses, they are tried in their order, IPv4 and IPv6 in turns; the next attempt begins when one has failed or has not
+    /// answered for 250 ms (happy eyeballs, RFC 8305).
+    ///
+    /// There is no limit of time but the system's, which is minutes.
     ///
     /// # Errors
     ///
-    /// That of the last address tried, such as [`ConnectionRefused`](io::ErrorKind::ConnectionRefused), and those of
-    /// [`lookup_host`](super::lookup_host).
+    /// Such as [`ConnectionRefused`](io::ErrorKind::ConnectionRefused), and those of [`lookup_host`](super::lookup_host). If several addresses failed, the error
+    /// has a [`ConnectError`](super::ConnectError) inside, with all of them.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the attempt up and closes its socket.
+    /// Dropping the future gives all attempts up and closes their sockets.
     #[track_caller]
     pub fn connect<A: ToSocketAddrs>(
         address: A,
     ) -> impl Future<Output = io::Result<TcpStream>> + Send + use<A> {
-        let made_at = Location::caller();
-        let target = address.to_target();
-        first_that_works(target, move |address| async move {
-            TcpSocket::for_address(address)?
-                .connect_at(address, made_at)
-                .await
-        })
+        connector::connect(address.to_target(), TcpConnector::new(), Location::caller())
     }
 }
 

@@ -20,6 +20,7 @@ use super::tokio_compat::{TokioChoice, TokioCompat};
 use super::{LocalRuntime, Runtime};
 use crate::compute::{self, NamedPools};
 use crate::context;
+use crate::net::Resolver;
 use crate::pool::report_cpu_bound;
 
 /// Most workers that make sense to ask for; more is taken for a mistake.
@@ -475,6 +476,7 @@ impl Builder {
                 blocking: blocking.build().expect(CHECKED),
                 compute: compute.build().expect(CHECKED),
                 named_pools: NamedPools::default(),
+                resolver: Resolver::default(),
                 handler: self.handler,
                 hooks: self.hooks,
                 #[cfg(feature = "tokio-compat")]

@@ -16,6 +16,7 @@ use parking_lot::{Condvar, Mutex};
 use super::report::{ExceptionHandler, Report};
 use super::shutdown::{self, Shutdown, ShutdownReport};
 use crate::compute::NamedPools;
+use crate::net::Resolver;
 
 pub(crate) struct Inner {
     pub(super) scheduler: Scheduler,
@@ -29,6 +30,7 @@ pub(crate) struct Inner {
     pub(super) blocking: BlockingPool,
     pub(super) compute: ComputePool,
     pub(super) named_pools: NamedPools,
+    pub(super) resolver: Resolver,
     pub(super) handler: ExceptionHandler,
     pub(super) hooks: ThreadHooks,
     #[cfg(feature = "tokio-compat")]
@@ -110,6 +112,10 @@ impl Inner {
         &self.named_pools
     }
 
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
     pub(crate) fn shared_registry(&self) -> Arc<Registry> {
         self.registry.clone()
     }
@@ -176,6 +182,7 @@ impl Inner {
         self.blocking.shutdown(left());
         self.compute.shutdown(left());
         self.named_pools.shutdown(end);
+        self.resolver.shutdown(end);
     }
 
     /// Enters what else the threads of this runtime are to be inside of.
@@ -250,6 +257,7 @@ impl Inner {
             && self.blocking.in_flight() == 0
             && self.compute.in_flight() == 0
             && self.named_pools.in_flight() == 0
+            && self.resolver.in_flight() == 0
             && nothing_runs();
         if !quiet || next_deadline() != Some(next) || self.clock.advance_to(next).is_err() {
             // Whoever keeps time from moving looks again when it goes to sleep.
