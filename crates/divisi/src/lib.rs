@@ -40,6 +40,7 @@
 //! | talk to others | [`net`], [`io`] |
 //! | call what waits | [`spawn_blocking`] |
 //! | compute | [`offload`], [`compute`] |
+//! | run other programs | [`process`] |
 //! | react to signals | [`signal`] |
 //! | wait for other tasks | [`sync`] |
 //! | pass values between tasks | [`channel`], [`queue`] |
@@ -69,6 +70,7 @@ pub mod hyper;
 pub mod io;
 pub mod limit;
 pub mod net;
+pub mod process;
 pub mod queue;
 pub mod runtime;
 pub mod scope;

@@ -162,6 +162,15 @@ impl<T: AsFd> Async<T> {
             .now(Direction::Write, |io| op(io).map(Progress::full))
     }
 
+    /// As [`read_with`](Self::read_with), for the `poll_*` methods of traits: only the task that polled last is woken.
+    pub(crate) fn poll_read_with<R>(
+        &self,
+        cx: &mut Context<'_>,
+        op: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.poll(cx, Direction::Read, op)
+    }
+
     fn poll<R>(
         &self,
         cx: &mut Context<'_>,

@@ -35,6 +35,7 @@
 mod async_fd;
 pub(crate) mod backlog;
 mod bidirectional;
+mod pipe;
 pub mod prelude;
 mod read_error;
 mod separator;
@@ -55,6 +56,7 @@ pub use futures_lite::io::{
     WriteHalf, copy, empty, repeat, sink, split,
 };
 pub use read_error::ReadError;
+pub use pipe::{PipeReader, PipeWriter, pipe};
 #[doc(no_inline)]
 pub use std::io::{Error, ErrorKind, IoSlice, IoSliceMut, Result};
 pub use stream_reader::{StreamLines, StreamReader};
