@@ -55,8 +55,8 @@ pub use futures_lite::io::{
     BufWriter, Bytes, Chain, Cursor, Empty, Lines, ReadHalf, Repeat, SeekFrom, Sink, Split, Take,
     WriteHalf, copy, empty, repeat, sink, split,
 };
-pub use read_error::ReadError;
 pub use pipe::{PipeReader, PipeWriter, pipe};
+pub use read_error::ReadError;
 #[doc(no_inline)]
 pub use std::io::{Error, ErrorKind, IoSlice, IoSliceMut, Result};
 pub use stream_reader::{StreamLines, StreamReader};

@@ -29,10 +29,11 @@ use std::task::{Context, Poll, ready};
 use futures_io::{AsyncRead, AsyncWrite};
 use tokio::io::ReadBuf;
 
-use super::Async;
+use super::{Async, PipeReader, PipeWriter};
 use crate::net::{
     OwnedReadHalf, OwnedWriteHalf, ReadHalf, StreamSocket, TcpStream, UnixStream, WriteHalf,
 };
+use crate::process::{ChildStderr, ChildStdin, ChildStdout};
 
 /// The most that one read takes: what a socket holds with the system's defaults, and a bound on what a read zeroes in vain.
 const CHUNK: usize = 64 * 1024;
@@ -112,6 +113,11 @@ tokio_read!(impl [S: StreamSocket] for ReadHalf<'_, S>);
 tokio_read!(impl [S: StreamSocket] for OwnedReadHalf<S>);
 tokio_write!(impl [S: StreamSocket] for WriteHalf<'_, S>);
 tokio_write!(impl [S: StreamSocket] for OwnedWriteHalf<S>);
+tokio_read!(impl [] for PipeReader);
+tokio_read!(impl [] for ChildStdout);
+tokio_read!(impl [] for ChildStderr);
+tokio_write!(impl [] for PipeWriter);
+tokio_write!(impl [] for ChildStdin);
 tokio_read!(impl [T: AsFd] for Async<T> where for<'io> &'io T: Read);
 tokio_read!(impl [T: AsFd] for &Async<T> where for<'io> &'io T: Read);
 tokio_write!(impl [T: AsFd] for Async<T> where for<'io> &'io T: Write);
