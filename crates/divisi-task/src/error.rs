@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::Location;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cancel::CancelReason;
 use crate::header::Header;
@@ -12,8 +12,10 @@ use crate::schedule::{UnhandledPanic, describe, message_of};
 
 /// Why a task has no output: it panicked or was cancelled.
 ///
-/// One pointer wide, so that `Result<T, JoinError>` is hardly larger than `T`.
-pub struct JoinError(Box<Inner>);
+/// One pointer wide, so that `Result<T, JoinError>` is hardly larger than `T`. A clone tells the same; what a task panicked with is there once, for
+/// whichever clone asks first.
+#[derive(Clone)]
+pub struct JoinError(Arc<Inner>);
 
 struct Inner {
     task: TaskId,
@@ -25,9 +27,9 @@ struct Inner {
 enum Why {
     Panicked {
         message: Box<str>,
-        /// Never locked. A panic payload is `Send` only, and the mutex makes `Sync` of it what errors are
-        /// expected to be.
-        payload: Mutex<Box<dyn Any + Send>>,
+        /// Until a clone takes it. A panic payload is `Send` only, and the mutex makes `Sync` of it what errors
+        /// are expected to be.
+        payload: Mutex<Option<Box<dyn Any + Send>>>,
     },
     Cancelled(CancelReason),
 }
@@ -39,7 +41,7 @@ impl JoinError {
             task,
             Why::Panicked {
                 message,
-                payload: Mutex::new(payload),
+                payload: Mutex::new(Some(payload)),
             },
         )
     }
@@ -49,7 +51,7 @@ impl JoinError {
     }
 
     fn new(task: &Header, why: Why) -> Self {
-        Self(Box::new(Inner {
+        Self(Arc::new(Inner {
             task: task.id,
             name: task.name().map(Into::into),
             spawned_at: task.spawned_at,
@@ -80,18 +82,12 @@ impl JoinError {
         }
     }
 
-    /// What the task panicked with.
+    /// What the task panicked with. Where a clone of this error was asked before, it is the text of the panic, as a `String`.
     ///
     /// # Errors
     /// The error itself if the task did not panic.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
-        match *self.0 {
-            Inner {
-                why: Why::Panicked { payload, .. },
-                ..
-            } => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
-            inner => Err(Self(Box::new(inner))),
-        }
+        self.0.take_payload().ok_or(self)
     }
 
     /// Why the task was asked to end, if it was.
@@ -119,20 +115,26 @@ impl JoinError {
 
     /// The report for the scheduler, if this is a panic.
     pub(crate) fn into_unhandled(self) -> Option<UnhandledPanic> {
-        match *self.0 {
-            Inner {
-                task,
-                name,
-                spawned_at,
-                why: Why::Panicked { payload, .. },
-            } => Some(UnhandledPanic {
-                task,
-                name,
-                spawned_at,
-                payload: payload.into_inner().unwrap_or_else(PoisonError::into_inner),
-            }),
-            _ => None,
-        }
+        let payload = self.0.take_payload()?;
+        Some(UnhandledPanic {
+            task: self.0.task,
+            name: self.0.name.clone(),
+            spawned_at: self.0.spawned_at,
+            payload,
+        })
+    }
+}
+
+impl Inner {
+    fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
+        let Why::Panicked { message, payload } = &self.why else {
+            return None;
+        };
+        let taken = payload
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        Some(taken.unwrap_or_else(|| Box::new(String::from(&**message))))
     }
 }
 

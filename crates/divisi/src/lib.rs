@@ -33,9 +33,10 @@
 //! | you want to | use |
 //! |---|---|
 //! | start | [`run`], [`main`], [`Runtime`], [`LocalRuntime`] |
-//! | do things concurrently | [`spawn`], [`join!`], [`try_join!`], [`select!`], [`task`] |
 //! | keep tasks together, and lose no error | [`task_group`], [`group`] |
 //! | cancel what belongs together | [`scope`], [`time::timeout`], [`shield`] |
+//! | do things concurrently | [`spawn`], [`join!`], [`try_join!`], [`select!`], [`future`], [`task`] |
+//! | do many things of one kind | [`task::JoinSet`], [`join_all`], [`try_join_all`], [`stream`] |
 //! | wait for time | [`time`] |
 //! | talk to others | [`net`], [`io`] |
 //! | call what waits | [`spawn_blocking`] |
@@ -43,7 +44,8 @@
 //! | run other programs | [`process`] |
 //! | react to signals | [`signal`] |
 //! | wait for other tasks | [`sync`] |
-//! | pass values between tasks | [`channel`], [`queue`] |
+//! | pass values between tasks | [`channel`], [`queue`], [`task::promise`] |
+//! | try again, remember, slow down | [`wrap`] |
 //! | pass a value to all that a task starts | [`context_var`] |
 //! | hold back | [`limit`] |
 //! | see what goes on | [`debug`], [`Handle::tasks`], [`Handle::metrics`], [`runtime::Builder::exception_handler`] |
@@ -75,9 +77,11 @@ pub mod queue;
 pub mod runtime;
 pub mod scope;
 pub mod signal;
+pub mod stream;
 pub mod sync;
 pub mod task;
 pub mod time;
+pub mod wrap;
 
 #[doc(hidden)]
 pub mod __private;
@@ -86,6 +90,7 @@ pub use compute::{offload, offload_scope, offload_to};
 pub use context::EnterGuard;
 pub use divisi_macros::{main, test};
 pub use group::task_group;
+pub use future::{join_all, try_join_all};
 pub use io::prelude;
 pub use pool::spawn_blocking;
 pub use runtime::{

@@ -43,14 +43,12 @@ async fn a_child_inherits_what_its_spawner_sees() {
 #[divisi::test]
 async fn a_scope_opened_after_the_spawn_is_not_seen_by_the_child() {
     let (go, gone) = channel::oneshot();
-    let child = USER
-        .scope("early".to_owned(), async {
-            spawn(async move {
-                gone.await.unwrap();
-                user()
-            })
+    let child = USER.sync_scope("early".to_owned(), || {
+        spawn(async move {
+            gone.await.unwrap();
+            user()
         })
-        .await;
+    });
     USER.scope("late".to_owned(), async move { go.send(()).unwrap() })
         .await;
     assert_eq!(child.await.unwrap(), "early");

@@ -5,7 +5,9 @@
 //! | [`join!`](crate::join) | all | |
 //! | [`try_join!`](crate::try_join) | all, or the first error | are dropped at an error |
 //! | [`select!`](crate::select) | the first whose pattern matches | are dropped before the chosen arm runs |
-//! | [`race`], [`or`] | the first of two with one type of output | are dropped |
+//! | [`join_all`], [`try_join_all`] | as these, for any number of futures of one type | |
+//! | [`race`](fn@race), [`or`] | the first of two with one type of output | are dropped |
+//! | [`race::staggered`] | the first success of attempts that start one after the other | are dropped |
 //!
 //! All of these run in the task that awaits them, on one core and without an allocation. [`spawn`](crate::spawn) and task groups are for
 //! work that shall run in parallel.
@@ -21,13 +23,19 @@
 //! # });
 //! ```
 
+pub(crate) mod children;
+mod ext;
+mod gather;
 mod join;
 #[doc(hidden)]
 pub mod macro_support;
 mod maybe_done;
+pub mod race;
 mod select;
 
+pub use ext::{FutureExt, Named};
 pub use futures_lite::future::{
     Or, PollOnce, Race, TryZip, Zip, or, poll_once, race, try_zip, zip,
 };
+pub use gather::{JoinAll, TryJoinAll, join_all, try_join_all};
 pub use std::future::{Future, IntoFuture, Pending, PollFn, Ready, pending, poll_fn, ready};

@@ -1,4 +1,4 @@
-//! The extension traits of I/O and streams, for a glob import.
+//! The extension traits of I/O, streams and futures, for a glob import.
 //!
 //! ```
 //! use divisi::io::prelude::*;
@@ -15,6 +15,10 @@
 //! # }).unwrap();
 //! ```
 
+#[doc(no_inline)]
+pub use crate::future::FutureExt as _;
+#[doc(no_inline)]
+pub use crate::stream::ConcurrentExt as _;
 #[doc(no_inline)]
 pub use futures_lite::io::{
     AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncSeek, AsyncSeekExt as _,

@@ -1,6 +1,9 @@
 //! Tasks: spawning, naming, yielding, and what the current one is.
 
 mod builder;
+mod join_set;
+mod promise;
+mod shared;
 pub(crate) mod spawn;
 mod yield_now;
 
@@ -11,6 +14,9 @@ pub use divisi_task::{
     AbortHandle, CancelReason, JoinError, JoinHandle, TaskId, TaskRef, TaskState,
     budget::unconstrained,
 };
+pub use join_set::{Ended, JoinSet, TryJoinError, Until};
+pub use promise::{Promise, PromiseError, Promised, promise};
+pub use shared::Shared;
 pub use spawn::{spawn, spawn_local, spawn_reporting};
 pub use yield_now::{YieldNow, yield_now};
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use divisi_task::{Cause, JoinHandle, Registry, Runnable, Schedule, SpawnOptions, UnhandledPanic};
 
 use crate::context;
-use crate::runtime::{Report, spawn_local_on, spawn_on};
+use crate::runtime::{Handle, Report, spawn_local_on, spawn_on};
 
 /// Runs a future as a task of the current runtime, concurrently with whoever spawns it, on any of its workers.
 ///
@@ -69,6 +69,12 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
+    spawn_local_on(local_runtime().inner(), future)
+}
+
+/// The `LocalRuntime` that this thread drives, or a panic that says what to do.
+#[track_caller]
+pub(crate) fn local_runtime() -> Handle {
     let handle = context::handle();
     let runtime = handle.inner();
     if !runtime.is_local() || runtime.scheduler().current_seat().is_none() {
@@ -76,7 +82,7 @@ where
             "`spawn_local` needs a `LocalRuntime` that is driven by this thread: build one with `LocalRuntime::new`, or use `spawn`"
         );
     }
-    spawn_local_on(runtime, future)
+    handle
 }
 
 /// Spawns a task whose error nobody awaits: an `Err` goes to the exception handler, as a panic does.

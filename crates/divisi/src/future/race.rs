@@ -1,0 +1,202 @@
+//! Racing attempts: [`staggered`].
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::children::Children;
+use crate::time::{Sleep, sleep};
+
+/// Starts attempts one after the other, `delay` apart, until one succeeds. The losers are dropped.
+///
+/// The next attempt starts when `delay` has passed since the last start, or as soon as the last one fails. Without a delay (`None`) they are tried strictly one
+/// after the other. The iterator is asked for an attempt when that is to start, so a lazy one makes no future in vain.
+///
+/// It is what "happy eyeballs" does with the addresses of a host, and what hedged requests do with its replicas. As asyncio's internal `staggered_race`.
+///
+/// # Errors
+///
+/// [`AllFailed`], with every attempt's error, if the iterator ends and none has succeeded; also for an iterator that is empty.
+///
+/// # Panics
+///
+/// With a delay, when it must wait outside a divisi runtime.
+///
+/// # Cancel safety
+///
+/// Dropping it drops the attempts that run, and the errors so far.
+///
+/// ```
+/// use std::time::Duration;
+/// use divisi::future::race;
+///
+/// # divisi::run(async {
+/// let replicas = ["down", "slow", "quick"];
+/// let attempts = replicas.iter().map(async |replica| match *replica {
+///     "down" => Err("no answer"),
+///     "slow" => std::future::pending().await,
+///     other => Ok(other),
+/// });
+/// let won = race::staggered(attempts, Duration::from_millis(5)).await.unwrap();
+/// assert_eq!((won.value, won.index), ("quick", 2));
+/// assert_eq!(won.errors, [(0, "no answer")]);
+/// # });
+/// ```
+pub fn staggered<I, T, E>(
+    attempts: I,
+    delay: impl Into<Option<Duration>>,
+) -> Staggered<I::IntoIter, <I::Item as IntoFuture>::IntoFuture, E>
+where
+    I: IntoIterator<Item: IntoFuture<Output = Result<T, E>>>,
+{
+    Staggered {
+        attempts: Some(attempts.into_iter()),
+        running: Children::new(),
+        indices: Vec::new(),
+        delay: delay.into(),
+        timer: None,
+        started: 0,
+        errors: Vec::new(),
+    }
+}
+
+/// The attempt that succeeded; see [`staggered`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Won<T, E> {
+    /// What it gave.
+    pub value: T,
+    /// Which one it was, counted from 0.
+    pub index: usize,
+    /// The attempts that had failed before, with their indices, in the order in which they failed.
+    pub errors: Vec<(usize, E)>,
+}
+
+/// No attempt succeeded; see [`staggered`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllFailed<E> {
+    /// Every attempt's error, with its index, in the order in which they failed.
+    pub errors: Vec<(usize, E)>,
+}
+
+impl<E: fmt::Display> fmt::Display for AllFailed<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.errors.is_empty() {
+            return f.write_str("there was nothing to attempt: give at least one attempt");
+        }
+        write!(f, "all {} attempts failed", self.errors.len())?;
+        for (n, (index, error)) in self.errors.iter().enumerate() {
+            let separator = if n == 0 { ':' } else { ';' };
+            write!(f, "{separator} attempt {index}: {error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> Error for AllFailed<E> {}
+
+/// The future of [`staggered`].
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Staggered<I, F, E> {
+    /// `None` once it has ended.
+    attempts: Option<I>,
+    running: Children<F>,
+    /// By the attempt's place among the running.
+    indices: Vec<usize>,
+    delay: Option<Duration>,
+    /// Runs while there may be a further attempt.
+    timer: Option<Sleep>,
+    started: usize,
+    errors: Vec<(usize, E)>,
+}
+
+// Each attempt has an allocation of its own, and nothing else is pinned.
+impl<I, F, E> Unpin for Staggered<I, F, E> {}
+
+impl<I, F, E> Staggered<I, F, E>
+where
+    I: Iterator<Item: IntoFuture<IntoFuture = F>>,
+    F: Future,
+{
+    /// Starts the next attempt, if there is one.
+    fn start(&mut self) {
+        self.timer = None;
+        let Some(attempts) = &mut self.attempts else {
+            return;
+        };
+        let Some(attempt) = attempts.next() else {
+            self.attempts = None;
+            return;
+        };
+        let place = self.running.push(attempt.into_future());
+        if place >= self.indices.len() {
+            self.indices.resize(place + 1, 0);
+        }
+        self.indices[place] = self.started;
+        self.started += 1;
+        self.timer = self.delay.map(sleep);
+    }
+}
+
+impl<I, F, T, E> Future for Staggered<I, F, E>
+where
+    I: Iterator<Item: IntoFuture<IntoFuture = F>>,
+    F: Future<Output = Result<T, E>>,
+{
+    type Output = Result<Won<T, E>, AllFailed<E>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            match this.running.poll_next(cx) {
+                Poll::Ready(Some((place, output))) => {
+                    let index = this.indices[place];
+                    match output {
+                        Ok(value) => {
+                            this.running.clear();
+                            return Poll::Ready(Ok(Won {
+                                value,
+                                index,
+                                errors: std::mem::take(&mut this.errors),
+                            }));
+                        }
+                        Err(error) => this.errors.push((index, error)),
+                    }
+                    if index + 1 == this.started {
+                        this.start();
+                    }
+                    continue;
+                }
+                Poll::Ready(None) => {
+                    if this.attempts.is_some() {
+                        this.start();
+                        continue;
+                    }
+                    return Poll::Ready(Err(AllFailed {
+                        errors: std::mem::take(&mut this.errors),
+                    }));
+                }
+                Poll::Pending => {}
+            }
+            let Some(timer) = &mut this.timer else {
+                return Poll::Pending;
+            };
+            if Pin::new(timer).poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            this.start();
+        }
+    }
+}
+
+impl<I, F, E: fmt::Debug> fmt::Debug for Staggered<I, F, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Staggered")
+            .field("started", &self.started)
+            .field("errors", &self.errors)
+            .field("delay", &self.delay)
+            .finish_non_exhaustive()
+    }
+}

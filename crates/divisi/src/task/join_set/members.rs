@@ -1,0 +1,203 @@
+//! The handles in a set, and which of them have something to say.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker, ready};
+
+use divisi_task::{JoinHandle, budget};
+use parking_lot::Mutex;
+use slab::Slab;
+
+use super::Ended;
+
+pub(super) struct Members<T> {
+    running: Slab<Member<T>>,
+    /// Results that were seen and not yet given out: those that a `wait` has passed on its way.
+    ended: VecDeque<Ended<T>>,
+    woken: Arc<Woken>,
+}
+
+struct Member<T> {
+    handle: JoinHandle<T>,
+    waker: Waker,
+}
+
+// Nothing of a result is ever pinned.
+impl<T> Unpin for Members<T> {}
+
+/// What the tasks' wakers reach. It knows no `T`, so that members may be local to a thread.
+#[derive(Default)]
+struct Woken {
+    list: Mutex<List>,
+}
+
+#[derive(Default)]
+struct List {
+    places: VecDeque<usize>,
+    /// Whoever awaits the set; taken when it is woken.
+    waiter: Option<Waker>,
+}
+
+/// The join waker of one member. It may be woken in vain, and after another member has taken the place.
+struct MemberWaker {
+    place: usize,
+    woken: Arc<Woken>,
+}
+
+impl Wake for MemberWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let waiter = {
+            let mut list = self.woken.list.lock();
+            list.places.push_back(self.place);
+            list.waiter.take()
+        };
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
+    }
+}
+
+impl<T> Members<T> {
+    pub(super) fn new() -> Members<T> {
+        Members {
+            running: Slab::new(),
+            ended: VecDeque::new(),
+            woken: Arc::default(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.running.len() + self.ended.len()
+    }
+
+    pub(super) fn ended(&self) -> usize {
+        self.ended.len()
+    }
+
+    pub(super) fn running(&self) -> impl Iterator<Item = &JoinHandle<T>> {
+        self.running.iter().map(|(_, member)| &member.handle)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.running.clear();
+        self.ended.clear();
+    }
+
+    /// The results that were set aside.
+    pub(super) fn set_aside(&mut self) -> &mut VecDeque<Ended<T>> {
+        &mut self.ended
+    }
+
+    pub(super) fn insert(&mut self, handle: JoinHandle<T>) {
+        let entry = self.running.vacant_entry();
+        let place = entry.key();
+        let waker = Waker::from(Arc::new(MemberWaker {
+            place,
+            woken: self.woken.clone(),
+        }));
+        let member = entry.insert(Member { handle, waker });
+        // Leaves the waker with the task; one that has ended says so at once.
+        if let Poll::Ready(result) = member.poll() {
+            let id = member.handle.id();
+            self.running.remove(place);
+            self.ended.push_back((id, result));
+            // Somebody may wait for the set through a reference that was put aside.
+            let waiter = self.woken.list.lock().waiter.take();
+            if let Some(waiter) = waiter {
+                waiter.wake();
+            }
+        }
+    }
+
+    /// A member that has ended and whose result nobody has seen. It is no member any more.
+    fn take_woken(&mut self) -> Option<Ended<T>> {
+        loop {
+            let place = self.woken.list.lock().places.pop_front()?;
+            let Some(member) = self.running.get_mut(place) else {
+                continue;
+            };
+            if let Poll::Ready(result) = member.poll() {
+                let member = self.running.remove(place);
+                return Some((member.handle.id(), result));
+            }
+        }
+    }
+
+    pub(super) fn try_next(&mut self) -> Option<Ended<T>> {
+        self.ended.pop_front().or_else(|| self.take_woken())
+    }
+
+    /// As [`poll_next`](Self::poll_next), past the results that were set aside.
+    pub(super) fn poll_unseen(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended<T>>> {
+        let charge = ready!(budget::poll_proceed(cx));
+        if let Some(ended) = self.take_woken() {
+            charge.made_progress();
+            return Poll::Ready(Some(ended));
+        }
+        if self.running.is_empty() {
+            return Poll::Ready(None);
+        }
+        let stale = self.woken.list.lock().waiter.replace(cx.waker().clone());
+        // Outside the lock: a waker's destructor is foreign code.
+        drop(stale);
+        // A member may have ended between the look and the store.
+        match self.take_woken() {
+            Some(ended) => {
+                charge.made_progress();
+                Poll::Ready(Some(ended))
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended<T>>> {
+        match self.ended.pop_front() {
+            Some(ended) => Poll::Ready(Some(ended)),
+            None => self.poll_unseen(cx),
+        }
+    }
+
+    /// Waits until all have ended, and leaves their outcomes unread: those that nobody may lose go to the exception handler.
+    pub(super) async fn settle(&mut self) {
+        self.ended.clear();
+        poll_fn(|cx| {
+            loop {
+                let charge = ready!(budget::poll_proceed(cx));
+                let place = self.woken.list.lock().places.pop_front();
+                if let Some(place) = place {
+                    charge.made_progress();
+                    let ended = self.running.get(place);
+                    if ended.is_some_and(|member| member.handle.is_finished()) {
+                        drop(self.running.remove(place));
+                    }
+                    continue;
+                }
+                if self.running.is_empty() {
+                    return Poll::Ready(());
+                }
+                let mut list = self.woken.list.lock();
+                if list.places.is_empty() {
+                    let stale = list.waiter.replace(cx.waker().clone());
+                    drop(list);
+                    drop(stale);
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl<T> Member<T> {
+    /// With a budget of its own, so that a spent one does not look like a wake-up; whoever awaits the set charges for it.
+    fn poll(&mut self) -> Poll<Result<T, divisi_task::JoinError>> {
+        let mut cx = Context::from_waker(&self.waker);
+        budget::limited(|| Pin::new(&mut self.handle).poll(&mut cx))
+    }
+}
