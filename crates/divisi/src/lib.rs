@@ -89,8 +89,8 @@ pub mod __private;
 pub use compute::{offload, offload_scope, offload_to};
 pub use context::EnterGuard;
 pub use divisi_macros::{main, test};
-pub use group::task_group;
 pub use future::{join_all, try_join_all};
+pub use group::task_group;
 pub use io::prelude;
 pub use pool::spawn_blocking;
 pub use runtime::{
