@@ -81,6 +81,8 @@ pub mod stream;
 pub mod sync;
 pub mod task;
 pub mod time;
+#[cfg(feature = "tower")]
+pub mod tower;
 pub mod wrap;
 
 #[doc(hidden)]

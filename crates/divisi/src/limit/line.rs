@@ -41,7 +41,7 @@ const LANE: usize = 0;
 /// The flag of the word; the arrival time is in the bits above.
 const SLOW: u64 = 1;
 
-pub(super) struct Line {
+pub(crate) struct Line {
     word: AtomicU64,
     /// How to pass by the word alone, if that is possible.
     fast: Option<Fast>,
@@ -52,7 +52,7 @@ pub(super) struct Line {
     alarm: Waker,
 }
 
-pub(super) struct State {
+pub(crate) struct State {
     schedule: Schedule,
     /// Since when the first one waits as the first: it was not due before.
     since: u64,
@@ -64,7 +64,7 @@ pub(super) struct State {
 }
 
 #[derive(Debug)]
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     weight: u64,
     outcome: Outcome,
 }
@@ -79,7 +79,7 @@ enum Outcome {
 }
 
 /// A pass that was not made yet. Dropping it gives it back.
-pub(super) struct Pass<H: Stable<Target = Line>> {
+pub(crate) struct Pass<H: Stable<Target = Line>> {
     line: H,
     charge: Option<Charge>,
 }
@@ -325,6 +325,17 @@ impl Line {
         self.serve(locked, &mut wakers);
     }
 
+    /// Charges what has passed without being asked for, now and whoever waits: they wait the longer.
+    pub(super) fn overdraw(&self, weight: u64) {
+        let now = self.now();
+        let mut locked = self.list.lock();
+        self.enter(&mut locked);
+        locked.schedule.settle(now);
+        locked.schedule.charge(now, now, weight);
+        // The timer may fire too early now, which `serve` bears.
+        self.leave(&mut locked);
+    }
+
     /// Reserves the first pass after all who wait: when it may be made, and what `take_back` needs unless that is now.
     pub(super) fn reserve(&self, weight: u64) -> (u64, Option<u64>) {
         let now = self.now();
@@ -393,7 +404,7 @@ impl Queue for Line {
 }
 
 impl<H: Stable<Target = Line>> Pass<H> {
-    pub(super) fn make(mut self) {
+    pub(crate) fn make(mut self) {
         self.charge = None;
     }
 }
@@ -408,7 +419,7 @@ impl<H: Stable<Target = Line>> Drop for Pass<H> {
 
 pin_project_lite::pin_project! {
     /// Waits for a [`Pass`].
-    pub(super) struct Wait<H>
+    pub(crate) struct Wait<H>
     where
         H: Stable<Target = Line>,
     {

@@ -11,6 +11,13 @@ use super::line::{Line, Pass, Wait};
 use super::rate::Rate;
 use crate::time::{Instant, sleep_until};
 
+/// A wait that owns its limiter.
+pub(crate) type OwnedWait = Wait<Arc<Line>>;
+
+/// A pass that owns its limiter, and is given back unless it is made.
+#[cfg(feature = "tower")]
+pub(crate) type OwnedPass = Pass<Arc<Line>>;
+
 /// Lets so much pass in so much time, by one [`Rate`] or several at once.
 ///
 /// Clones share the limit. Time is that of the runtime it is used in; use one limiter in runtimes with the same kind of clock. It may be made outside of
@@ -223,8 +230,15 @@ impl RateLimiter {
     }
 
     /// As [`acquire_many`](Self::acquire_many), for as long as it likes, and with a pass that is given back unless it is made.
-    pub(super) fn wait(&self, weight: u64, at: &'static Location<'static>) -> Wait<Arc<Line>> {
+    pub(crate) fn wait(&self, weight: u64, at: &'static Location<'static>) -> OwnedWait {
         Wait::new(self.line.clone(), weight, at)
+    }
+
+    /// Lets pass what has passed already: whoever comes waits until it is paid for.
+    pub(super) fn overdraw(&self, weight: u64) {
+        if weight != 0 {
+            self.line.overdraw(weight);
+        }
     }
 
     /// Whether nobody else has this limiter.
