@@ -25,8 +25,27 @@ mutants CRATE *FILE:
 # The tests under AddressSanitizer.
 asan: (check "asan")
 
-# Criterion, peers one after the other: `just bench spawn`, `just bench --save-baseline before`.
+# The whole suite, some hours; writes docs/src/performance.md. Interrupted, the same command goes on. `just bench --full`, `just bench --only core-w2-spawn --fresh`.
 bench *ARGS:
+    cargo build --release -p divisi-benches --bins
+    cargo run --release -p divisi-benches --bin suite -- run --report {{ARGS}}
+
+# The same table in some two minutes; writes target/bench/quick/performance.md.
+bench-quick *ARGS:
+    cargo build --release -p divisi-benches --bins
+    cargo run --release -p divisi-benches --bin suite -- run --quick --fresh --report {{ARGS}}
+
+# Writes docs/src/performance.md again from what has been measured.
+bench-report *ARGS:
+    cargo run --release -p divisi-benches --bin suite -- report {{ARGS}}
+
+# The demo's comparison: the same server on divisi, tokio + rayon and tokio + spawn_blocking, under the same load in turn.
+demo-compare *ARGS:
+    cargo build --release -p divisi-benches --bins
+    cargo run --release -p divisi-benches --bin demo-compare -- {{ARGS}}
+
+# Criterion, peers one after the other: `just criterion spawn`, `just criterion --save-baseline before`.
+criterion *ARGS:
     cargo bench -p divisi-benches -- {{ARGS}}
 
 # The quick table, peers interleaved: `just compare echo/ timers/`.

@@ -3,7 +3,7 @@
 use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 /// A multi-threaded runtime with a number of workers.
-pub trait Peer: Sized + 'static {
+pub trait Peer: Sized + Send + Sync + 'static {
     /// The name in tables.
     const NAME: &'static str;
 
@@ -75,6 +75,9 @@ pub trait Net: Peer {
     /// Connects.
     fn connect(address: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
+    /// Takes over a socket that was accepted elsewhere; called in the runtime.
+    fn adopt(stream: std::net::TcpStream) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
     /// Reads what is there, at most the buffer's length.
     fn read(
         stream: &mut Self::Stream,
@@ -88,6 +91,12 @@ pub trait Net: Peer {
     ) -> impl Future<Output = io::Result<()>> + Send;
 }
 
+/// HTTP/1.1 by hyper.
+pub trait Http: Net {
+    /// Serves requests on a connection until the client closes it. Each gets the same small answer after that many steps of work.
+    fn serve_http(stream: Self::Stream, steps: u64) -> impl Future<Output = ()> + Send;
+}
+
 /// A pool for closures that block.
 pub trait Blocking: Peer {
     /// Runs the closure on a thread of the pool.
@@ -97,7 +106,36 @@ pub trait Blocking: Peer {
         F: FnOnce() -> T + Send + 'static;
 }
 
-/// A runtime that all workloads run on.
-pub trait FullPeer: Oneshot + Time + Net + Blocking {}
+/// Tasks started by threads that are not the runtime's.
+pub trait Remote: Peer {
+    /// Starts a task from anywhere.
+    fn spawn_remote<F>(&self, future: F) -> Self::Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static;
+}
 
-impl<P: Oneshot + Time + Net + Blocking> FullPeer for P {}
+/// Cancelling.
+pub trait Cancel: Peer {
+    /// Asks for the end of all these tasks, then waits until they have ended.
+    fn cancel_all<T: Send + 'static>(tasks: Vec<Self::Task<T>>) -> impl Future<Output = ()> + Send;
+}
+
+/// Runtimes that begin and end.
+pub trait Lifecycle: Peer {
+    /// Starts a runtime of its own, runs the future in it as a task until it is done, and ends the runtime with all its tasks. Returns how
+    /// long the start took, up to the first poll of that task, and how long the end.
+    fn live_once<F>(workers: usize, future: F) -> (Duration, Duration)
+    where
+        F: Future<Output = ()> + Send + 'static;
+
+    /// Starts a task on the runtime that [`live_once`](Self::live_once) runs; only for use inside.
+    fn spawn_in_life<F>(future: F)
+    where
+        F: Future<Output = ()> + Send + 'static;
+}
+
+/// A runtime that all workloads run on.
+pub trait FullPeer: Oneshot + Time + Net + Blocking + Remote + Cancel + Lifecycle {}
+
+impl<P: Oneshot + Time + Net + Blocking + Remote + Cancel + Lifecycle> FullPeer for P {}

@@ -30,6 +30,16 @@ impl Sorted {
         self.quantile(0.5)
     }
 
+    /// The interval that holds the true median with 95 %: from one sample to another, as far around the middle as the binomial distribution
+    /// asks for. With five samples or fewer it is the whole range, which then has to do.
+    pub fn median_interval(&self) -> (f64, f64) {
+        /// The normal quantile for 95 %, halved: the standard deviation of the rank is half the root of the number of samples.
+        const REACH: f64 = 0.98;
+        let count = self.0.len() as f64;
+        let rank = (count / 2.0 - REACH * count.sqrt()).max(0.0) as usize;
+        (self.0[rank], self.0[self.0.len() - 1 - rank])
+    }
+
     /// The least one.
     pub fn min(&self) -> f64 {
         self.0[0]
@@ -82,6 +92,15 @@ mod tests {
             (sorted.quantile(0.0), sorted.median(), sorted.max()),
             (7.0, 7.0, 7.0)
         );
+    }
+
+    #[test]
+    fn the_median_interval_narrows_with_more_samples() {
+        let interval = |count: usize| Sorted::new((1..=count).map(|n| n as f64)).median_interval();
+        assert_eq!(interval(5), (1.0, 5.0));
+        assert_eq!(interval(15), (4.0, 12.0));
+        let (low, high) = interval(101);
+        assert!(low > 40.0 && high < 62.0 && low + high == 102.0);
     }
 
     #[test]

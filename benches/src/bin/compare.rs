@@ -13,16 +13,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::{
-    env,
-    process::ExitCode,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{env, process::ExitCode, rc::Rc, time::Duration};
 
 use divisi_benches::{
     for_each_peer,
     harness::{percentiles, workers},
+    interleave::{self, Turn},
     peer::FullPeer,
     sample::{Nanoseconds, Sorted},
     workload::{Measured, Theme},
@@ -31,9 +27,6 @@ use divisi_benches::{
 const DEFAULT_ROUNDS: usize = 15;
 const DEFAULT_SAMPLE: Duration = Duration::from_millis(50);
 
-/// A calibration may not run away with a workload that is faster than the clock can tell.
-const MAX_OPERATIONS: u64 = 1 << 32;
-
 struct Options {
     list: bool,
     rounds: usize,
@@ -41,11 +34,11 @@ struct Options {
     filters: Vec<String>,
 }
 
-/// One runtime's turn at a workload.
+/// One runtime's workload.
 struct Lane {
     peer: &'static str,
     name: &'static str,
-    run: Box<dyn Fn(u64) -> Measured>,
+    run: Rc<dyn Fn(u64) -> Measured>,
 }
 
 fn main() -> ExitCode {
@@ -135,7 +128,7 @@ fn add_lanes<P: FullPeer>(lanes: &mut Vec<Lane>, options: &Options) {
         Lane {
             peer: P::NAME,
             name: workload.name,
-            run: Box::new(move |operations| (workload.run)(&peer, operations)),
+            run: Rc::new(move |operations| (workload.run)(&peer, operations)),
         }
     }));
 }
@@ -150,7 +143,7 @@ fn add_floor(lanes: &mut Vec<Lane>) {
     ];
     for (name, connections) in connections {
         if lanes.iter().any(|lane| lane.name == name) {
-            let run = Box::new(move |operations| {
+            let run = Rc::new(move |operations| {
                 divisi_benches::floor::echo(connections, workers(), operations)
             });
             lanes.push(Lane {
@@ -172,53 +165,30 @@ fn names(lanes: &[Lane]) -> Vec<&'static str> {
 }
 
 fn compare(name: &str, lanes: &[&Lane], options: &Options) {
-    let operations: Vec<_> = lanes
-        .iter()
-        .map(|lane| calibrate(lane, options.sample))
-        .collect();
-    let mut samples = vec![Vec::with_capacity(options.rounds); lanes.len()];
-    let mut each = vec![Vec::new(); lanes.len()];
-    for round in 0..options.rounds {
-        for turn in 0..lanes.len() {
-            let index = (round + turn) % lanes.len();
-            let measured = (lanes[index].run)(operations[index]);
-            samples[index].push(measured.nanoseconds / operations[index] as f64);
-            each[index].extend(measured.each);
-        }
-    }
+    let turn = |lane: &&Lane| {
+        let run = lane.run.clone();
+        Turn::new(lane.peer, move |operations| run(operations))
+    };
+    let mut turns: Vec<_> = lanes.iter().map(turn).collect();
+    turns
+        .iter_mut()
+        .for_each(|turn| turn.calibrate(options.sample));
+    interleave::rounds(&mut turns, options.rounds);
 
-    let sorted: Vec<_> = samples.into_iter().map(Sorted::new).collect();
+    let sorted = turns
+        .iter()
+        .map(|turn| Sorted::new(turn.samples.iter().copied()));
+    let sorted: Vec<_> = sorted.collect();
     let first = sorted[0].median();
-    for (index, lane) in lanes.iter().enumerate() {
-        let [median, min, max] = [
-            sorted[index].median(),
-            sorted[index].min(),
-            sorted[index].max(),
-        ]
-        .map(Nanoseconds);
-        let ratio = sorted[index].median() / first;
+    for (turn, sorted) in turns.iter().zip(&sorted) {
+        let [median, min, max] = [sorted.median(), sorted.min(), sorted.max()].map(Nanoseconds);
+        let ratio = sorted.median() / first;
         println!(
             "{name:<34} {:<7} {median:>9} {min:>9} {max:>9} {ratio:>6.2}",
-            lane.peer
+            turn.contender
         );
-        if !each[index].is_empty() {
-            println!("{:<34} {:<7} {}", "", "", percentiles(&each[index]));
+        if !turn.each.is_empty() {
+            println!("{:<34} {:<7} {}", "", "", percentiles(&turn.each));
         }
-    }
-}
-
-/// How many operations make a sample of about the wanted length. Warms the runtime up on the way.
-///
-/// It goes by the clock on the wall: a workload may count only a part of the time it takes (lateness), or do more operations than it is
-/// asked for (batches).
-fn calibrate(lane: &Lane, sample: Duration) -> u64 {
-    let mut operations = 1;
-    loop {
-        let start = Instant::now();
-        (lane.run)(operations);
-        if start.elapsed() >= sample || operations >= MAX_OPERATIONS {
-            return operations;
-        }
-        operations *= 2;
     }
 }

@@ -6,7 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use divisi::{
@@ -16,7 +16,7 @@ use divisi::{
     prelude::*,
 };
 
-use crate::peer::{Blocking, Net, Oneshot, Peer, Time};
+use crate::peer::{Blocking, Cancel, Http, Lifecycle, Net, Oneshot, Peer, Remote, Time};
 
 /// divisi's multi-threaded runtime.
 #[derive(Debug)]
@@ -36,14 +36,25 @@ impl<T> Future for Task<T> {
     }
 }
 
+impl Divisi {
+    /// Starts a runtime with settings of one's own.
+    pub fn of(builder: divisi::runtime::Builder) -> Self {
+        Self(builder.build().expect("the runtime starts"))
+    }
+
+    /// The runtime itself, for its metrics.
+    pub const fn runtime(&self) -> &Runtime {
+        &self.0
+    }
+}
+
 impl Peer for Divisi {
     const NAME: &'static str = "divisi";
 
     type Task<T: Send + 'static> = Task<T>;
 
     fn start(workers: usize) -> Self {
-        let runtime = Runtime::builder().worker_threads(workers).build();
-        Self(runtime.expect("the runtime starts"))
+        Self::of(Runtime::builder().worker_threads(workers))
     }
 
     fn block_on<F: Future>(&self, root: F) -> F::Output {
@@ -133,6 +144,12 @@ impl Net for Divisi {
         Ok(stream)
     }
 
+    async fn adopt(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        TcpStream::try_from(stream)
+    }
+
     async fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
         stream.read(buffer).await
     }
@@ -149,5 +166,60 @@ impl Blocking for Divisi {
         F: FnOnce() -> T + Send + 'static,
     {
         Task(divisi::spawn_blocking(job))
+    }
+}
+
+impl Remote for Divisi {
+    fn spawn_remote<F>(&self, future: F) -> Self::Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        Task(self.0.spawn(future))
+    }
+}
+
+impl Cancel for Divisi {
+    async fn cancel_all<T: Send + 'static>(tasks: Vec<Self::Task<T>>) {
+        for task in &tasks {
+            task.0.cancel("the bench is over");
+        }
+        for task in tasks {
+            assert!(task.0.await.is_err(), "the task did not end by itself");
+        }
+    }
+}
+
+impl Lifecycle for Divisi {
+    fn live_once<F>(workers: usize, future: F) -> (Duration, Duration)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let begin = Instant::now();
+        let runtime = Self::start(workers);
+        let started = runtime.block_on(async {
+            Self::spawn(async move {
+                let started = begin.elapsed();
+                future.await;
+                started
+            })
+            .await
+        });
+        let end = Instant::now();
+        drop(runtime);
+        (started, end.elapsed())
+    }
+
+    fn spawn_in_life<F>(future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::spawn_detached(future);
+    }
+}
+
+impl Http for Divisi {
+    async fn serve_http(stream: TcpStream, steps: u64) {
+        super::http::serve(stream, steps).await;
     }
 }

@@ -1,6 +1,7 @@
 //! The runtimes under test.
 
 mod divisi;
+mod http;
 mod smol;
 mod tokio;
 

@@ -1,17 +1,18 @@
 //! smol: a `StaticExecutor`, its fastest, run by n threads that drive `async-io`, as the documentation of both recommends.
 
 use std::{
+    cell::RefCell,
     future::{self, Future},
     io,
     net::{Ipv4Addr, SocketAddr},
     pin::Pin,
-    sync::Once,
+    sync::{Arc, Once},
     task::{Context, Poll},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use async_executor::StaticExecutor;
+use async_executor::{Executor, StaticExecutor};
 use futures_channel::oneshot;
 use smol::{
     Timer,
@@ -19,7 +20,7 @@ use smol::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::peer::{Blocking, Net, Oneshot, Peer, Time};
+use crate::peer::{Blocking, Cancel, Http, Lifecycle, Net, Oneshot, Peer, Remote, Time};
 
 static EXECUTOR: StaticExecutor = StaticExecutor::new();
 static WORKERS: Once = Once::new();
@@ -138,6 +139,12 @@ impl Net for Smol {
         Ok(stream)
     }
 
+    async fn adopt(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        TcpStream::try_from(stream)
+    }
+
     async fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
         stream.read(buffer).await
     }
@@ -154,5 +161,104 @@ impl Blocking for Smol {
         F: FnOnce() -> T + Send + 'static,
     {
         smol::unblock(job)
+    }
+}
+
+impl Remote for Smol {
+    fn spawn_remote<F>(&self, future: F) -> Self::Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        EXECUTOR.spawn(future)
+    }
+}
+
+impl Cancel for Smol {
+    async fn cancel_all<T: Send + 'static>(tasks: Vec<Self::Task<T>>) {
+        // `Task::cancel` asks when it is first polled and then waits: ask all of them before waiting for the first.
+        let mut cancelling: Vec<_> = tasks
+            .into_iter()
+            .map(|task| Some(Box::pin(task.cancel())))
+            .collect();
+        smol::future::poll_fn(|cx| {
+            for slot in &mut cancelling {
+                if slot
+                    .as_mut()
+                    .is_some_and(|task| task.as_mut().poll(cx).is_ready())
+                {
+                    *slot = None;
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+        for task in cancelling.into_iter().flatten() {
+            task.await;
+        }
+    }
+}
+
+/// An executor that can end, which the static one cannot: `Executor` on threads, as its documentation shows it.
+struct Life {
+    executor: Arc<Executor<'static>>,
+}
+
+thread_local! {
+    /// The executor of the life that this thread belongs to.
+    static LIFE: RefCell<Option<Arc<Executor<'static>>>> = const { RefCell::new(None) };
+}
+
+impl Lifecycle for Smol {
+    fn live_once<F>(workers: usize, future: F) -> (Duration, Duration)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let begin = Instant::now();
+        let life = Life {
+            executor: Arc::new(Executor::new()),
+        };
+        let (stop, stopped) = smol::channel::unbounded::<()>();
+        let threads: Vec<_> = (0..workers)
+            .map(|_| {
+                let (executor, stopped) = (life.executor.clone(), stopped.clone());
+                thread::spawn(move || {
+                    LIFE.set(Some(executor.clone()));
+                    // An error is what ends it: the sender is gone.
+                    let _ = smol::block_on(executor.run(stopped.recv()));
+                    LIFE.set(None);
+                })
+            })
+            .collect();
+        let started = smol::block_on(life.executor.spawn(async move {
+            let started = begin.elapsed();
+            future.await;
+            started
+        }));
+        let end = Instant::now();
+        drop(stop);
+        for thread in threads {
+            thread.join().expect("the executor does not panic");
+        }
+        drop(life);
+        (started, end.elapsed())
+    }
+
+    fn spawn_in_life<F>(future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        LIFE.with_borrow(|life| {
+            life.as_ref()
+                .expect("a thread of the life")
+                .spawn(future)
+                .detach();
+        });
+    }
+}
+
+impl Http for Smol {
+    async fn serve_http(stream: TcpStream, steps: u64) {
+        super::http::serve(smol_hyper::rt::FuturesIo::new(stream), steps).await;
     }
 }

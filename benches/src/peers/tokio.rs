@@ -6,7 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -17,7 +17,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::peer::{Blocking, Net, Oneshot, Peer, Time};
+use crate::peer::{Blocking, Cancel, Http, Lifecycle, Net, Oneshot, Peer, Remote, Time};
 
 /// tokio's multi-thread runtime.
 #[derive(Debug)]
@@ -137,6 +137,12 @@ impl Net for Tokio {
         Ok(stream)
     }
 
+    async fn adopt(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        TcpStream::from_std(stream)
+    }
+
     async fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
         stream.read(buffer).await
     }
@@ -153,5 +159,60 @@ impl Blocking for Tokio {
         F: FnOnce() -> T + Send + 'static,
     {
         Task(tokio::task::spawn_blocking(job))
+    }
+}
+
+impl Remote for Tokio {
+    fn spawn_remote<F>(&self, future: F) -> Self::Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        Task(self.0.spawn(future))
+    }
+}
+
+impl Cancel for Tokio {
+    async fn cancel_all<T: Send + 'static>(tasks: Vec<Self::Task<T>>) {
+        for task in &tasks {
+            task.0.abort();
+        }
+        for task in tasks {
+            assert!(task.0.await.is_err(), "the task did not end by itself");
+        }
+    }
+}
+
+impl Lifecycle for Tokio {
+    fn live_once<F>(workers: usize, future: F) -> (Duration, Duration)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let begin = Instant::now();
+        let runtime = Self::start(workers);
+        let started = runtime.block_on(async {
+            Self::spawn(async move {
+                let started = begin.elapsed();
+                future.await;
+                started
+            })
+            .await
+        });
+        let end = Instant::now();
+        drop(runtime);
+        (started, end.elapsed())
+    }
+
+    fn spawn_in_life<F>(future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::spawn_detached(future);
+    }
+}
+
+impl Http for Tokio {
+    async fn serve_http(stream: TcpStream, steps: u64) {
+        super::http::serve(hyper_util::rt::TokioIo::new(stream), steps).await;
     }
 }

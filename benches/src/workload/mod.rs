@@ -11,7 +11,9 @@ pub mod blocking;
 pub mod echo;
 pub mod ping_pong;
 pub mod spawn;
+pub mod tasks;
 pub mod timers;
+pub mod tokio_set;
 pub mod yielding;
 
 /// One thing to measure on one runtime.
@@ -63,18 +65,38 @@ pub enum Theme {
     Echo,
     /// [`blocking`]
     Blocking,
+    /// [`tasks`]
+    Tasks,
+    /// [`tokio_set`]
+    TokioSet,
 }
 
 impl Theme {
     /// All of them, in the order of tables.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Spawn,
         Self::Yield,
         Self::PingPong,
         Self::Timers,
         Self::Echo,
         Self::Blocking,
+        Self::Tasks,
+        Self::TokioSet,
     ];
+
+    /// Its name, which its workloads' names begin with.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Spawn => "spawn",
+            Self::Yield => "yield",
+            Self::PingPong => "ping_pong",
+            Self::Timers => "timers",
+            Self::Echo => "echo",
+            Self::Blocking => "blocking",
+            Self::Tasks => "tasks",
+            Self::TokioSet => "tokio_set",
+        }
+    }
 
     /// Its workloads for one runtime: the same names in the same order for each.
     pub fn workloads<P: FullPeer>(self) -> Vec<Workload<P>> {
@@ -85,6 +107,8 @@ impl Theme {
             Self::Timers => timers::workloads(),
             Self::Echo => echo::workloads(),
             Self::Blocking => blocking::workloads(),
+            Self::Tasks => tasks::workloads(),
+            Self::TokioSet => tokio_set::workloads(),
         }
     }
 }

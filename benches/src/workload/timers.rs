@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Measured, Workload, in_a_task};
+use super::{Measured, Workload, in_a_task, in_batches};
 use crate::peer::FullPeer;
 
 /// Timers made between two yields, so that no runtime's budget for one poll is what is measured.
@@ -23,11 +23,18 @@ const FAR: Duration = Duration::from_secs(60);
 /// What the lateness is measured with: one tick of tokio's clock, and a usual interval.
 const SLEEP: Duration = Duration::from_millis(1);
 
+/// Timers that are due at the same moment.
+const BURST: u64 = 10_000;
+
+/// Long enough for every runtime to have armed all of them.
+const BURST_DELAY: Duration = Duration::from_millis(60);
+
 /// The theme's workloads.
 pub(super) fn workloads<P: FullPeer>() -> Vec<Workload<P>> {
     vec![
         Workload::new("timers/timeout_armed_and_dropped", armed_and_dropped),
         Workload::new("timers/sleep_1ms_lateness", lateness),
+        Workload::new("timers/10k_fire_at_once", fire_at_once),
     ]
 }
 
@@ -66,4 +73,26 @@ fn lateness<P: FullPeer>(peer: &P, operations: u64) -> Measured {
         nanoseconds: total.as_nanos() as f64,
         each,
     }
+}
+
+/// Timers of as many tasks fire together. An operation is one of them: the time from their moment until the last task has gone on, shared out.
+fn fire_at_once<P: FullPeer>(peer: &P, operations: u64) -> Measured {
+    in_batches(operations, BURST, || {
+        peer.block_on(async {
+            P::spawn(async {
+                let due = Instant::now() + BURST_DELAY;
+                let sleeper = |_| {
+                    P::spawn(async move {
+                        P::sleep(due.saturating_duration_since(Instant::now())).await;
+                    })
+                };
+                let sleepers: Vec<_> = (0..BURST).map(sleeper).collect();
+                for sleeper in sleepers {
+                    sleeper.await;
+                }
+                due.elapsed()
+            })
+            .await
+        })
+    })
 }
