@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use self::contender::{Contender, NAMES};
 use crate::{
     job::{Job, spin},
+    load::histogram,
     peer::{Http, Net, Peer, Remote, Time},
 };
 
@@ -92,13 +93,11 @@ pub fn run(name: &str, options: &Options) -> io::Result<()> {
     contender::serve(name, options)
 }
 
-const DIGITS: u8 = 3;
-
 fn serve_on<C: Contender>(options: &Options) -> io::Result<()> {
     let peer = C::start(options.workers);
     let counters = Arc::new(Counters {
         jobs: AtomicU64::new(0),
-        lateness: Mutex::new(Histogram::new(DIGITS).expect("the precision is valid")),
+        lateness: Mutex::new(histogram()),
     });
     let mut background = Vec::new();
     let (port, ready) = std::sync::mpsc::channel();
