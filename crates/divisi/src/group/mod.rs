@@ -26,6 +26,7 @@
 //! 10. A panic of the body goes on when all tasks have ended. Failures of tasks are reported to the exception handler then.
 //! 11. [`Group::cancel`] ends the group without a failure. If the body has a value by then, that is the group's; if not, the group ends with a
 //!     [`GroupError`] that [is only cancelled](GroupError::is_cancelled). (In asyncio the block just ends; here there must be a value.)
+//!     If a scope around it was cancelled as well, rule 6 holds.
 //! 12. A [`Group`] that is kept beyond the end takes no tasks: they are dropped unpolled, and their [`Child`] says why.
 //! 13. What a task used is freed when it ends, not when the group does.
 //! 14. A task that cancels its group is cancelled itself, at the next thing that must wait.
@@ -210,6 +211,8 @@ where
         *this.ended = true;
         *this.hold = None;
         let node = &this.shared.node;
+        // If a scope around it was cancelled too, that one reports.
+        let only_own = node.is_own() && !node.is_inherited();
         let error = match std::mem::replace(this.outcome, Outcome::None) {
             Outcome::Panicked(panic) => {
                 this.shared.report(failures);
@@ -220,8 +223,8 @@ where
                 failures
             }
             Outcome::Value(_) | Outcome::None if !failures.is_empty() => failures,
-            Outcome::Value(value) if node.is_own() || !cut => return Poll::Ready(Ok(value)),
-            Outcome::None if node.is_own() => Vec::new(),
+            Outcome::Value(value) if only_own || !cut => return Poll::Ready(Ok(value)),
+            Outcome::None if only_own => Vec::new(),
             Outcome::Value(_) | Outcome::None => return Poll::Pending,
         };
         Poll::Ready(Err(GroupError::new(error, node.reason())))

@@ -218,7 +218,7 @@ impl<F: Future> Future for Run<F> {
             };
             if is_due {
                 this.scope.flags.expired.store(true, Ordering::Release);
-                if !outer_is_due(deadline) {
+                if !outer_reports(deadline) {
                     this.cut.cancel(deadline_passed);
                     step = this.cut.settle(cx, deadline, |cx| {
                         this.future.as_mut().as_pin_mut().expect("checked").poll(cx)
@@ -248,12 +248,13 @@ impl<F> fmt::Debug for Run<F> {
     }
 }
 
-/// Whether a scope around has a deadline that is not later: then that one reports, not the one whose deadline this is.
-pub(crate) fn outer_is_due(deadline: Option<Instant>) -> bool {
-    match (stack::deadline(), deadline) {
+/// Whether a scope around reports instead of the one whose deadline this is: it was cancelled, or its own deadline is not later.
+pub(crate) fn outer_reports(deadline: Option<Instant>) -> bool {
+    let outer_is_due = match (stack::deadline(), deadline) {
         (Some(outer), Some(own)) => outer <= own,
         _ => false,
-    }
+    };
+    outer_is_due || stack::is_cancelled()
 }
 
 #[track_caller]

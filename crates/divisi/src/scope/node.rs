@@ -172,6 +172,11 @@ impl Node {
         self.cancelled.load(Ordering::Acquire) & OWN != 0
     }
 
+    /// Whether a scope around it was cancelled.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire) & INHERITED != 0
+    }
+
     /// Why it was cancelled, if it was.
     pub(crate) fn reason(&self) -> Option<CancelReason> {
         self.inner.lock().reason.clone()

@@ -95,6 +95,23 @@ pub(crate) fn current_node() -> Option<Arc<Node>> {
         .flatten()
 }
 
+/// Whether a scope here was cancelled, up to the first shield. In the middle of a poll it may be news.
+pub(crate) fn is_cancelled() -> bool {
+    let is_cancelled = |stack: &RefCell<Vec<Entry>>| {
+        for entry in stack.borrow().iter().rev() {
+            // A node is cancelled with those around it.
+            if let Some(node) = &entry.node {
+                return node.is_cancelled();
+            }
+            if entry.kind == Kind::Shield {
+                return false;
+            }
+        }
+        false
+    };
+    STACK.try_with(is_cancelled).unwrap_or(false)
+}
+
 /// The nearest deadline of the scopes here, up to the first shield and across the edges of tasks.
 pub(crate) fn deadline() -> Option<Instant> {
     let (mut nearest, mut node) = STACK

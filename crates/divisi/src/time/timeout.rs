@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 
 use super::Instant;
 use super::sleep::poll_timer;
-use crate::scope::{Cut, Step, deadline_passed, outer_is_due};
+use crate::scope::{Cut, Step, deadline_passed, outer_reports};
 
 /// Gives `future` no more than `limit`: its output, or [`Elapsed`] when the time is over first. The future is dropped with the `Timeout`.
 ///
@@ -114,8 +114,12 @@ impl<F: Future> Future for Timeout<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        // Before the first poll that waits, there is no deadline: it is not read off the clock for a future that is ready.
-        let mut deadline = this.timer.as_ref().and_then(deadline_of);
+        // Before the first poll that waits, a limit that counts from there is no deadline: the clock is not read for a future that is ready.
+        let mut deadline = match (&*this.timer, &*this.limit) {
+            (Some(timer), _) => deadline_of(timer),
+            (None, Limit::At(deadline)) => Some(*deadline),
+            (None, Limit::After(_)) => None,
+        };
         let step = this
             .cut
             .poll(cx, deadline, |cx| this.future.as_mut().poll(cx));
@@ -131,7 +135,7 @@ impl<F: Future> Future for Timeout<F> {
                     }
                 }
                 let timer = this.timer.as_mut().expect("armed above");
-                if poll_timer(timer, cx, this.created_at).is_pending() || outer_is_due(deadline) {
+                if poll_timer(timer, cx, this.created_at).is_pending() || outer_reports(deadline) {
                     return Poll::Pending;
                 }
                 this.cut.cancel(deadline_passed);
