@@ -389,3 +389,93 @@ async fn a_future_can_be_limited_and_named_by_methods() {
     assert_eq!(task.await.unwrap().as_deref(), Some("by name"));
     assert_eq!(ready(2).named("unused").into_inner().await, 2);
 }
+
+// --- in scopes
+
+#[divisi::test(clock = "virtual")]
+async fn siblings_of_an_error_come_to_the_end_of_what_they_shield() {
+    let begin = Instant::now();
+    let shielded = Arc::new(AtomicUsize::new(0));
+    let sibling = |delay: u64| {
+        let shielded = shielded.clone();
+        async move {
+            sleep(ms(delay)).shielded().await;
+            shielded.fetch_add(1, Ordering::SeqCst);
+            // Waits, and stands still.
+            sleep(ms(1)).await;
+            shielded.fetch_add(100, Ordering::SeqCst);
+            Ok(())
+        }
+    };
+    let futures: Vec<std::pin::Pin<Box<dyn Future<Output = Result<(), u64>> + Send>>> = vec![
+        Box::pin(sibling(20)),
+        Box::pin(after(10, Err(10))),
+        Box::pin(sibling(30)),
+        Box::pin(after(25, Err(25))),
+    ];
+    assert_eq!(try_join_all(futures).await, Err(10));
+    assert_eq!(begin.elapsed(), ms(30));
+    assert_eq!(shielded.load(Ordering::SeqCst), 2);
+}
+
+#[divisi::test(clock = "virtual")]
+async fn a_race_is_over_when_the_losers_have_ended_what_they_shield() {
+    let begin = Instant::now();
+    let attempts = [30, 5].map(async |delay| {
+        if delay == 30 {
+            sleep(ms(30)).shielded().await;
+            return pending().await;
+        }
+        after(delay, Ok::<_, ()>(delay)).await
+    });
+    let won = race::staggered(attempts, ms(10)).await.unwrap();
+    assert_eq!((won.value, begin.elapsed()), (5, ms(30)));
+}
+
+#[divisi::test(clock = "virtual")]
+async fn a_cancelled_scope_reaches_every_future_of_a_set() {
+    use divisi::scope::CancelScope;
+    let begin = Instant::now();
+    let ended = Arc::new(AtomicUsize::new(0));
+    let futures = (1..=10_u64).map(|n| {
+        let ended = ended.clone();
+        async move {
+            sleep(ms(10 * n)).shielded().await;
+            ended.fetch_add(1, Ordering::SeqCst);
+            sleep(ms(1)).await;
+            ended.fetch_add(100, Ordering::SeqCst);
+        }
+    });
+    let scope = CancelScope::new();
+    let stop = scope.clone();
+    divisi::Handle::current().call_later(ms(5), move || stop.cancel("enough"));
+    assert!(scope.run(join_all(futures)).await.is_err());
+    assert_eq!(begin.elapsed(), ms(100));
+    assert_eq!(ended.load(Ordering::SeqCst), 10);
+}
+
+#[divisi::test(clock = "virtual")]
+async fn a_cancelled_scope_does_not_take_a_shared_future_from_others() {
+    let shared = after(20, 7).shared();
+    let inside = shared.clone();
+    // The one that polls first is cancelled, and leaves the future to the other.
+    assert!(inside.timeout(ms(5)).await.is_err());
+    let other = spawn(shared.clone());
+    assert!(shared.clone().timeout(ms(5)).await.is_err());
+    assert_eq!(other.await.unwrap(), 7);
+    assert_eq!(shared.await, 7);
+}
+
+#[divisi::test(clock = "virtual")]
+async fn a_cancelled_wait_for_a_join_set_leaves_it_usable() {
+    use divisi::task::{JoinSet, Until};
+    let mut set = JoinSet::new();
+    for n in [10, 20] {
+        set.spawn(after(n, n));
+    }
+    for _ in 0..3 {
+        assert!(set.wait(Until::All).timeout(ms(5)).await.is_err());
+    }
+    assert_eq!(set.join_next().await.unwrap().unwrap(), 10);
+    assert_eq!(set.join_next().await.unwrap().unwrap(), 20);
+}

@@ -4,6 +4,9 @@
 //! the task; a poll of the set polls what is on that list and nothing else. So a task that waits for ten thousand futures does not poll all of them when one
 //! has something to say.
 //!
+//! When a scope around it was cancelled, the set polls all its futures once, for each must hear of it, and then again only those whose
+//! clean-ups wake them.
+//!
 //! A future's place is used again when the future is done. A waker that comes late then makes the new tenant be polled once in vain, which every future must bear.
 
 use std::collections::VecDeque;
@@ -13,6 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use divisi_task::budget;
+use divisi_task::freeze::{self, Mode};
 use parking_lot::Mutex;
 use slab::Slab;
 
@@ -20,6 +25,8 @@ use slab::Slab;
 pub(crate) struct Children<F> {
     children: Slab<Child<F>>,
     woken: Arc<Woken>,
+    /// In which mode all futures were last told to be polled.
+    told: Mode,
 }
 
 struct Child<F> {
@@ -85,6 +92,7 @@ impl<F: Future> Children<F> {
         Children {
             children: Slab::new(),
             woken: Arc::default(),
+            told: Mode::Live,
         }
     }
 
@@ -114,8 +122,14 @@ impl<F: Future> Children<F> {
         if self.children.is_empty() {
             return Poll::Ready(None);
         }
+        let mode = freeze::mode();
+        if mode > self.told {
+            self.wake_all();
+        }
+        self.told = mode;
         for _ in 0..=self.children.len() {
-            if !divisi_task::budget::has_remaining() {
+            // What is frozen has no budget, and what cleans up inside of it has one of its own.
+            if mode == Mode::Live && !budget::has_remaining() {
                 break;
             }
             let place = {
@@ -145,6 +159,16 @@ impl<F: Future> Children<F> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Puts all on the list, without waking the task.
+    fn wake_all(&mut self) {
+        let mut list = self.woken.list.lock();
+        for (place, child) in &self.children {
+            if !child.noted.listed.swap(true, Ordering::AcqRel) {
+                list.places.push_back(place);
+            }
+        }
     }
 }
 

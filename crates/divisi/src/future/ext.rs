@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
+use crate::scope::{Shield, shield};
 use crate::task::{self, JoinHandle, Shared};
 use crate::time::{Instant, Timeout, timeout, timeout_at};
 
@@ -41,6 +42,11 @@ pub trait FutureExt: Future + Sized {
             future: self,
             name: name.into(),
         }
+    }
+
+    /// Runs it to its end even if the scopes around it are cancelled meanwhile; see [`shield`].
+    fn shielded(self) -> Shield<Self> {
+        shield(self)
     }
 
     /// Lets many await it, each getting a clone of the output; see [`Shared`].

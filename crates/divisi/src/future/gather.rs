@@ -5,7 +5,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use divisi_task::CancelReason;
+
 use super::children::Children;
+use crate::scope::{Cut, Step};
 
 /// Waits for all futures, in the current task, and gives their outputs in the order of the futures.
 ///
@@ -39,8 +42,9 @@ where
 
 /// Waits for all futures, in the current task, and gives their values in the order of the futures; or for the first error, which ends the others.
 ///
-/// At the first error the futures that are not done are dropped, before the error is returned: when you have it, nothing of them runs any more. That is so for
-/// futures passed as such. A [`JoinHandle`](crate::JoinHandle) that is dropped leaves its task running, so for tasks use
+/// At the first error the futures that are not done are cancelled, as by a [scope](crate::scope): what waits in them stands still, their clean-ups and shielded
+/// parts come to their end, and then they are dropped; only then is the error returned. When you have it, nothing of them runs any more. That is so for futures
+/// passed as such. A [`JoinHandle`](crate::JoinHandle) that is dropped leaves its task running, so for tasks use
 /// [`JoinSet::try_join_all`](crate::task::JoinSet::try_join_all), which cancels them and awaits their end.
 ///
 /// (asyncio's `gather` leaves the siblings running at an error and loses their errors. This does neither.)
@@ -62,12 +66,17 @@ where
 /// assert_eq!(halves.await, Err("odd"));
 /// # });
 /// ```
-pub fn try_join_all<I, T, E>(futures: I) -> TryJoinAll<<I::Item as IntoFuture>::IntoFuture, T>
+pub fn try_join_all<I, T, E>(futures: I) -> TryJoinAll<<I::Item as IntoFuture>::IntoFuture, T, E>
 where
     I: IntoIterator<Item: IntoFuture<Output = Result<T, E>>>,
 {
     let (children, outputs) = start(futures);
-    TryJoinAll { children, outputs }
+    TryJoinAll {
+        children,
+        outputs,
+        failed: None,
+        cut: Cut::new(),
+    }
 }
 
 /// The futures, each at the place of its index, and room for as many outputs.
@@ -120,32 +129,62 @@ impl<F: Future> Future for JoinAll<F> {
 
 /// The future of [`try_join_all`].
 #[must_use = "futures do nothing unless they are awaited"]
-pub struct TryJoinAll<F, T> {
+pub struct TryJoinAll<F, T, E> {
     children: Children<F>,
     outputs: Vec<Option<T>>,
+    /// The first error, while the others clean up.
+    failed: Option<E>,
+    cut: Cut,
 }
 
 // As above.
-impl<F, T> Unpin for TryJoinAll<F, T> {}
+impl<F, T, E> Unpin for TryJoinAll<F, T, E> {}
 
-impl<F, T, E> Future for TryJoinAll<F, T>
+impl<F, T, E> Future for TryJoinAll<F, T, E>
 where
     F: Future<Output = Result<T, E>>,
 {
     type Output = Result<Vec<T>, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        while let Some((place, output)) = ready!(self.children.poll_next(cx)) {
-            match output {
-                Ok(value) => self.outputs[place] = Some(value),
-                Err(error) => {
-                    self.children.clear();
-                    self.outputs.clear();
-                    return Poll::Ready(Err(error));
+        let TryJoinAll {
+            children,
+            outputs,
+            failed,
+            cut,
+        } = &mut *self;
+        // Ready when all are done. Pending also at the first error, to have the scope cancelled.
+        let mut go_on = |cx: &mut Context<'_>, failed: &mut Option<E>| {
+            while let Some((place, output)) = ready!(children.poll_next(cx)) {
+                match output {
+                    Ok(value) => outputs[place] = Some(value),
+                    Err(error) if failed.is_none() => {
+                        *failed = Some(error);
+                        return Poll::Pending;
+                    }
+                    // What comes of those that were cancelled.
+                    Err(_) => {}
                 }
             }
+            Poll::Ready(())
+        };
+        let had_failed = failed.is_some();
+        let mut step = cut.poll(cx, None, |cx| go_on(cx, failed));
+        if matches!(step, Step::Waits) && failed.is_some() && !had_failed {
+            cut.cancel(|| CancelReason::new("a sibling in `try_join_all` failed"));
+            step = cut.settle(cx, None, |cx| go_on(cx, failed));
         }
-        Poll::Ready(Ok(all(&mut self.outputs)))
+        if matches!(step, Step::Waits) {
+            return Poll::Pending;
+        }
+        match failed.take() {
+            Some(error) => {
+                children.clear();
+                outputs.clear();
+                Poll::Ready(Err(error))
+            }
+            None => Poll::Ready(Ok(all(outputs))),
+        }
     }
 }
 
@@ -158,7 +197,7 @@ impl<F: Future> fmt::Debug for JoinAll<F> {
     }
 }
 
-impl<F, T> fmt::Debug for TryJoinAll<F, T> {
+impl<F, T, E> fmt::Debug for TryJoinAll<F, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TryJoinAll")
             .field("futures", &self.outputs.len())

@@ -7,10 +7,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use divisi_task::CancelReason;
+
 use super::children::Children;
+use crate::scope::{Cut, Step};
 use crate::time::{Sleep, sleep};
 
-/// Starts attempts one after the other, `delay` apart, until one succeeds. The losers are dropped.
+/// Starts attempts one after the other, `delay` apart, until one succeeds. The losers are cancelled, as by a [scope](crate::scope): it returns when their clean-ups
+/// and shielded parts have come to their end.
 ///
 /// The next attempt starts when `delay` has passed since the last start, or as soon as the last one fails. Without a delay (`None`) they are tried strictly one
 /// after the other. The iterator is asked for an attempt when that is to start, so a lazy one makes no future in vain.
@@ -48,7 +52,7 @@ use crate::time::{Sleep, sleep};
 pub fn staggered<I, T, E>(
     attempts: I,
     delay: impl Into<Option<Duration>>,
-) -> Staggered<I::IntoIter, <I::Item as IntoFuture>::IntoFuture, E>
+) -> Staggered<I::IntoIter, <I::Item as IntoFuture>::IntoFuture, T, E>
 where
     I: IntoIterator<Item: IntoFuture<Output = Result<T, E>>>,
 {
@@ -60,6 +64,8 @@ where
         timer: None,
         started: 0,
         errors: Vec::new(),
+        won: None,
+        cut: Cut::new(),
     }
 }
 
@@ -99,7 +105,7 @@ impl<E: fmt::Debug + fmt::Display> Error for AllFailed<E> {}
 
 /// The future of [`staggered`].
 #[must_use = "futures do nothing unless they are awaited"]
-pub struct Staggered<I, F, E> {
+pub struct Staggered<I, F, T, E> {
     /// `None` once it has ended.
     attempts: Option<I>,
     running: Children<F>,
@@ -110,15 +116,18 @@ pub struct Staggered<I, F, E> {
     timer: Option<Sleep>,
     started: usize,
     errors: Vec<(usize, E)>,
+    /// The value and its attempt, while the losers clean up.
+    won: Option<(T, usize)>,
+    cut: Cut,
 }
 
 // Each attempt has an allocation of its own, and nothing else is pinned.
-impl<I, F, E> Unpin for Staggered<I, F, E> {}
+impl<I, F, T, E> Unpin for Staggered<I, F, T, E> {}
 
-impl<I, F, E> Staggered<I, F, E>
+impl<I, F, T, E> Staggered<I, F, T, E>
 where
     I: Iterator<Item: IntoFuture<IntoFuture = F>>,
-    F: Future,
+    F: Future<Output = Result<T, E>>,
 {
     /// Starts the next attempt, if there is one.
     fn start(&mut self) {
@@ -140,7 +149,7 @@ where
     }
 }
 
-impl<I, F, T, E> Future for Staggered<I, F, E>
+impl<I, F, T, E> Future for Staggered<I, F, T, E>
 where
     I: Iterator<Item: IntoFuture<IntoFuture = F>>,
     F: Future<Output = Result<T, E>>,
@@ -149,49 +158,81 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        // Taken out, so that the scope's content is the rest.
+        let mut cut = std::mem::take(&mut this.cut);
+        let had_won = this.won.is_some();
+        let mut step = cut.poll(cx, None, |cx| this.advance(cx));
+        if matches!(step, Step::Waits) && this.won.is_some() && !had_won {
+            cut.cancel(|| CancelReason::new("another attempt in `race::staggered` succeeded"));
+            step = cut.settle(cx, None, |cx| this.advance(cx));
+        }
+        this.cut = cut;
+        if matches!(step, Step::Waits) {
+            return Poll::Pending;
+        }
+        this.running.clear();
+        let errors = std::mem::take(&mut this.errors);
+        Poll::Ready(match this.won.take() {
+            Some((value, index)) => Ok(Won {
+                value,
+                index,
+                errors,
+            }),
+            None => Err(AllFailed { errors }),
+        })
+    }
+}
+
+impl<I, F, T, E> Staggered<I, F, T, E>
+where
+    I: Iterator<Item: IntoFuture<IntoFuture = F>>,
+    F: Future<Output = Result<T, E>>,
+{
+    /// Runs the attempts. Ready when none is left; pending also at a success, to have the losers cancelled.
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            match this.running.poll_next(cx) {
+            match self.running.poll_next(cx) {
                 Poll::Ready(Some((place, output))) => {
-                    let index = this.indices[place];
+                    let index = self.indices[place];
+                    if self.won.is_some() {
+                        // What comes of a loser.
+                        continue;
+                    }
                     match output {
                         Ok(value) => {
-                            this.running.clear();
-                            return Poll::Ready(Ok(Won {
-                                value,
-                                index,
-                                errors: std::mem::take(&mut this.errors),
-                            }));
+                            self.won = Some((value, index));
+                            self.attempts = None;
+                            self.timer = None;
+                            return Poll::Pending;
                         }
-                        Err(error) => this.errors.push((index, error)),
+                        Err(error) => self.errors.push((index, error)),
                     }
-                    if index + 1 == this.started {
-                        this.start();
+                    if index + 1 == self.started {
+                        self.start();
                     }
                     continue;
                 }
                 Poll::Ready(None) => {
-                    if this.attempts.is_some() {
-                        this.start();
+                    if self.attempts.is_some() {
+                        self.start();
                         continue;
                     }
-                    return Poll::Ready(Err(AllFailed {
-                        errors: std::mem::take(&mut this.errors),
-                    }));
+                    return Poll::Ready(());
                 }
                 Poll::Pending => {}
             }
-            let Some(timer) = &mut this.timer else {
+            let Some(timer) = &mut self.timer else {
                 return Poll::Pending;
             };
             if Pin::new(timer).poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            this.start();
+            self.start();
         }
     }
 }
 
-impl<I, F, E: fmt::Debug> fmt::Debug for Staggered<I, F, E> {
+impl<I, F, T, E: fmt::Debug> fmt::Debug for Staggered<I, F, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Staggered")
             .field("started", &self.started)

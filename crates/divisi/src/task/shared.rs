@@ -3,6 +3,8 @@
 //! Whoever polls first takes the future out of the common state, polls it without holding the lock, and puts it back; who comes meanwhile leaves a note, and the
 //! poller, which looks at the note before it lets go, polls once more. The future's waker wakes all who wait, so it does not matter which of them goes on, nor
 //! that the one who polled last was dropped.
+//!
+//! It belongs to no scope, since those who wait may be in different ones: it is polled behind a shield that holds nobody.
 
 use std::fmt;
 use std::future::Future;
@@ -11,8 +13,12 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
 use divisi_task::budget;
+use divisi_task::freeze::{self, Mode};
 use parking_lot::Mutex;
 use slab::Slab;
+
+use crate::scope::node::Node;
+use crate::scope::stack::{self, Kind};
 
 /// A future that can be cloned; each clone gives a clone of the output. Made by [`FutureExt::shared`](crate::future::FutureExt::shared).
 ///
@@ -21,7 +27,7 @@ use slab::Slab;
 ///
 /// # Cancel safety
 ///
-/// Dropping a clone takes nothing from the others.
+/// Dropping a clone, or cancelling a scope in which one waits, takes nothing from the others.
 ///
 /// ```
 /// use divisi::future::FutureExt;
@@ -49,10 +55,26 @@ struct Inner<F: Future> {
 
 struct State<F> {
     /// `None` while it is being polled, when it is done, and after a panic.
-    future: Option<Pin<Box<F>>>,
+    future: Option<Behind<F>>,
     /// Somebody wanted to poll while it was being polled.
     again: bool,
     panicked: bool,
+}
+
+/// The future, and the node of the shield that it is polled behind.
+struct Behind<F> {
+    future: Pin<Box<F>>,
+    shield: Option<Arc<Node>>,
+}
+
+impl<F: Future> Behind<F> {
+    /// With a budget of its own: the caller has charged for it.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let Behind { future, shield } = self;
+        stack::enter(shield, Kind::Shield, Mode::Live, None, || {
+            budget::limited(|| future.as_mut().poll(cx))
+        })
+    }
 }
 
 /// Apart from the rest, so that the future's waker neither owns the future nor takes the lock of whoever polls it.
@@ -90,7 +112,10 @@ impl<F: Future> Shared<F> {
             inner: Arc::new(Inner {
                 output: OnceLock::new(),
                 state: Mutex::new(State {
-                    future: Some(Box::pin(future)),
+                    future: Some(Behind {
+                        future: Box::pin(future),
+                        shield: None,
+                    }),
                     again: false,
                     panicked: false,
                 }),
@@ -109,7 +134,7 @@ impl<F: Future> Shared<F> {
 /// Puts the future back, or notes that it panicked.
 struct Polling<'a, F: Future> {
     inner: &'a Inner<F>,
-    future: Option<Pin<Box<F>>>,
+    future: Option<Behind<F>>,
 }
 
 impl<F: Future> Drop for Polling<'_, F> {
@@ -143,11 +168,10 @@ impl<F: Future> Inner<F> {
                 future: Some(future),
             };
             let waker = Waker::from(self.waiters.clone());
-            // With a budget of its own: the caller has charged for it.
-            let polled = budget::limited(|| {
-                let future = polling.future.as_mut().expect("it was put there just now");
-                future.as_mut().poll(&mut Context::from_waker(&waker))
-            });
+            let polled = match &mut polling.future {
+                Some(future) => future.poll(&mut Context::from_waker(&waker)),
+                None => unreachable!("it was put there just now"),
+            };
             let future = polling.future.take();
             match polled {
                 Poll::Ready(output) => {
@@ -178,6 +202,10 @@ impl<F: Future<Output: Clone>> Future for Shared<F> {
         if self.inner.output.get().is_none() {
             self.register(cx.waker());
             if !self.inner.advance() {
+                if freeze::mode() != Mode::Live {
+                    // It stands still from now on.
+                    self.leave();
+                }
                 return Poll::Pending;
             }
         }

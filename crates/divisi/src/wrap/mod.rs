@@ -4,8 +4,9 @@
 //! |---|---|
 //! | [`retry`] | calls again after an error, with growing and jittered pauses |
 //! | [`cached`] | keeps what a call gave for a while; calls at most once at a time for each key |
+//! | [`throttled`] | calls no more often than a [`RateLimiter`](crate::limit::RateLimiter) allows |
 //!
-//! A limit of time is a method of futures ([`timeout`](crate::future::FutureExt::timeout)), and so is a name.
+//! A limit of time is a method of futures ([`timeout`](crate::future::FutureExt::timeout)), and so are a name and a shield.
 //!
 //! ```
 //! use std::time::Duration;
@@ -26,6 +27,8 @@
 
 mod cached;
 mod retry;
+mod throttled;
 
 pub use cached::{Cached, cached};
 pub use retry::{Backoff, Jitter, retry, retry_if};
+pub use throttled::{Throttled, throttled};

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker, ready};
 
+use divisi_task::freeze::{self, Mode};
 use divisi_task::{JoinHandle, budget};
 use parking_lot::Mutex;
 use slab::Slab;
@@ -195,9 +196,11 @@ impl<T> Members<T> {
 }
 
 impl<T> Member<T> {
-    /// With a budget of its own, so that a spent one does not look like a wake-up; whoever awaits the set charges for it.
+    /// With a budget of its own, so that a spent one does not look like a wake-up; whoever awaits the set charges for it. And never frozen: the handle keeps
+    /// the member's waker also while nobody may take what it wakes for.
     fn poll(&mut self) -> Poll<Result<T, divisi_task::JoinError>> {
         let mut cx = Context::from_waker(&self.waker);
-        budget::limited(|| Pin::new(&mut self.handle).poll(&mut cx))
+        let handle = Pin::new(&mut self.handle);
+        freeze::with(Mode::Live, || budget::limited(|| handle.poll(&mut cx)))
     }
 }
