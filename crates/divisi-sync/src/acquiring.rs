@@ -32,7 +32,12 @@ macro_rules! acquire_future {
                 self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<Self::Output> {
-                self.project().acquire.poll(cx).map($finish)
+                let at = self.acquire.awaited_at();
+                let finish: fn(
+                    Result<divisi_task::permits::Grant<$handle>, divisi_task::permits::Closed>,
+                    &'static std::panic::Location<'static>,
+                ) -> $output = $finish;
+                self.project().acquire.poll(cx).map(|outcome| finish(outcome, at))
             }
         }
 

@@ -206,11 +206,11 @@ impl std::error::Error for BrokenBarrier {}
 
 impl fmt::Debug for Barrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let waiters = self.inner.waiters.lock();
+        // What it is written to is foreign code: after the lock.
         f.debug_struct("Barrier")
             .field("parties", &self.inner.parties)
-            .field("waiting", &waiters.waiting(LANE))
-            .field("broken", &*waiters)
+            .field("waiting", &self.waiting())
+            .field("broken", &self.is_broken())
             .finish()
     }
 }

@@ -13,6 +13,7 @@
 //! | waiting for each other | [`Event`], [`Notify`], [`Condvar`], [`Barrier`] |
 //! | channels | [`oneshot`], [`mpsc`], [`watch`], [`broadcast`] |
 //! | queues of work | [`queue`] |
+//! | who holds what | [`held`] |
 //!
 //! # What all of them promise
 //!
@@ -44,6 +45,7 @@ pub mod broadcast;
 mod condvar;
 mod event;
 mod facade;
+pub mod held;
 pub mod mpsc;
 mod mutex;
 mod notify;

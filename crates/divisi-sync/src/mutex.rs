@@ -11,6 +11,7 @@ use divisi_task::value_cell::{Exclusive, ValueCell};
 use crate::acquiring::{NEVER_CLOSED, acquire_future, guard_of_mut_value, guard_of_value};
 use crate::blocking::block_on;
 use crate::facade::const_fn;
+use crate::held::{self, Listed};
 
 /// A lock that may be held across an await.
 ///
@@ -70,11 +71,10 @@ impl<T: ?Sized> Mutex<T> {
 
     /// Locks if nobody has the lock or waits for it.
     #[inline]
+    #[track_caller]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         let grant = Grant::try_acquire(&self.cell, 1).ok()?;
-        Some(MutexGuard {
-            access: Exclusive::new(grant),
-        })
+        Some(MutexGuard::new(grant, Location::caller()))
     }
 
     /// Locks, and blocks this thread until that is possible. Not for async code, whose worker it would block.
@@ -103,41 +103,59 @@ impl<T: ?Sized> Mutex<T> {
     pub fn lock_owned(self: Arc<Self>) -> impl Future<Output = OwnedMutexGuard<T>> {
         let at = Location::caller();
         async move {
-            let grant = Acquire::new(held(self), 1, at).await;
-            OwnedMutexGuard {
-                access: Exclusive::new(grant.expect(NEVER_CLOSED)),
-            }
+            let grant = Acquire::new(owned(self), 1, at).await;
+            OwnedMutexGuard::new(grant.expect(NEVER_CLOSED), at)
         }
     }
 
     /// As [`try_lock`](Self::try_lock), with a guard that owns a reference to the mutex.
+    #[track_caller]
     pub fn try_lock_owned(self: Arc<Self>) -> Option<OwnedMutexGuard<T>> {
-        let grant = Grant::try_acquire(held(self), 1).ok()?;
-        Some(OwnedMutexGuard {
-            access: Exclusive::new(grant),
-        })
+        let grant = Grant::try_acquire(owned(self), 1).ok()?;
+        Some(OwnedMutexGuard::new(grant, Location::caller()))
+    }
+
+    /// Who has the lock, if it was taken while that was [tracked](held::track).
+    pub fn holder(&self) -> Option<held::Held> {
+        held::of(address(&self.cell))
     }
 }
 
 type Owned<T> = Held<Arc<Mutex<T>>, ValueCell<T>>;
 
-fn held<T: ?Sized>(mutex: Arc<Mutex<T>>) -> Owned<T> {
+/// What tells this mutex from others.
+fn address<T: ?Sized>(cell: &ValueCell<T>) -> usize {
+    std::ptr::from_ref(cell).cast::<()>() as usize
+}
+
+fn owned<T: ?Sized>(mutex: Arc<Mutex<T>>) -> Owned<T> {
     Held::new(mutex, |mutex| &mutex.cell)
 }
 
 acquire_future! {
     /// The future of [`Mutex::lock`].
     Lock<'a, T: ?Sized> from &'a ValueCell<T> => MutexGuard<'a, T>:
-    |grant| MutexGuard { access: Exclusive::new(grant.expect(NEVER_CLOSED)) }
+    |grant, at| MutexGuard::new(grant.expect(NEVER_CLOSED), at)
 }
 
 /// The value of a locked [`Mutex`]. Dropping it unlocks.
 #[must_use = "dropping it unlocks at once"]
 pub struct MutexGuard<'a, T: ?Sized> {
+    /// Before `access`, so that nobody who has the lock next finds this one.
+    _listed: Listed,
     access: Exclusive<&'a ValueCell<T>, T>,
 }
 
 impl<'a, T: ?Sized> MutexGuard<'a, T> {
+    #[inline]
+    fn new(grant: Grant<&'a ValueCell<T>>, at: &'static Location<'static>) -> Self {
+        let cell = *grant.source();
+        Self {
+            _listed: Listed::new("Mutex", || address(cell), at),
+            access: Exclusive::new(grant),
+        }
+    }
+
     /// Waits for the lock that a guard had been of.
     pub(crate) fn lock_again(
         cell: &'a ValueCell<T>,
@@ -156,6 +174,8 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
 /// The value of a locked [`Mutex`], with a reference to the mutex. Dropping it unlocks.
 #[must_use = "dropping it unlocks at once"]
 pub struct OwnedMutexGuard<T: ?Sized> {
+    /// Before `access`, so that nobody who has the lock next finds this one.
+    _listed: Listed,
     access: Exclusive<Owned<T>, T>,
 }
 
@@ -165,6 +185,13 @@ guard_of_value!([T: ?Sized] OwnedMutexGuard<T>);
 guard_of_mut_value!([T: ?Sized] OwnedMutexGuard<T>);
 
 impl<T: ?Sized> OwnedMutexGuard<T> {
+    fn new(grant: Grant<Owned<T>>, at: &'static Location<'static>) -> Self {
+        Self {
+            _listed: Listed::new("Mutex", || address(grant.source()), at),
+            access: Exclusive::new(grant),
+        }
+    }
+
     /// The mutex that this is the value of.
     pub fn mutex(guard: &Self) -> &Arc<Mutex<T>> {
         guard.access.source().whole()
@@ -187,10 +214,10 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.try_lock() {
             Some(value) => f.debug_tuple("Mutex").field(&&*value).finish(),
-            None => f
-                .debug_tuple("Mutex")
-                .field(&format_args!("<locked>"))
-                .finish(),
+            None => match self.holder() {
+                Some(held) => write!(f, "Mutex(<locked: {held}>)"),
+                None => f.write_str("Mutex(<locked>)"),
+            },
         }
     }
 }

@@ -212,10 +212,14 @@ impl Default for Notify {
 
 impl fmt::Debug for Notify {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let waiters = self.inner.waiters.lock();
+        // What it is written to is foreign code: after the lock.
+        let (flag, waiting) = {
+            let waiters = self.inner.waiters.lock();
+            (*waiters, waiters.waiting(LANE))
+        };
         f.debug_struct("Notify")
-            .field("flag", &*waiters)
-            .field("waiting", &waiters.waiting(LANE))
+            .field("flag", &flag)
+            .field("waiting", &waiting)
             .finish()
     }
 }

@@ -158,13 +158,13 @@ fn held<T: ?Sized>(lock: Arc<RwLock<T>>) -> Owned<T> {
 acquire_future! {
     /// The future of [`RwLock::read`].
     Read<'a, T: ?Sized + Sync> from &'a ValueCell<T> => RwLockReadGuard<'a, T>:
-    |grant| RwLockReadGuard { access: Shared::new(grant.expect(NEVER_CLOSED)) }
+    |grant, _| RwLockReadGuard { access: Shared::new(grant.expect(NEVER_CLOSED)) }
 }
 
 acquire_future! {
     /// The future of [`RwLock::write`].
     Write<'a, T: ?Sized> from &'a ValueCell<T> => RwLockWriteGuard<'a, T>:
-    |grant| RwLockWriteGuard { access: Exclusive::new(grant.expect(NEVER_CLOSED)) }
+    |grant, _| RwLockWriteGuard { access: Exclusive::new(grant.expect(NEVER_CLOSED)) }
 }
 
 /// The value of a [`RwLock`] that is locked to read. Dropping it unlocks.

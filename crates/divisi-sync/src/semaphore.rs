@@ -10,6 +10,7 @@ use divisi_task::stable::Held;
 use crate::acquiring::acquire_future;
 use crate::blocking::block_on;
 use crate::facade::const_fn;
+use crate::held::{self, Listed};
 
 /// Permits for so many at once.
 ///
@@ -100,6 +101,7 @@ impl Semaphore {
     ///
     /// There is none, or there will be none.
     #[inline]
+    #[track_caller]
     pub fn try_acquire(&self) -> Result<SemaphorePermit<'_>, TryAcquireError> {
         self.try_acquire_many(1)
     }
@@ -110,9 +112,10 @@ impl Semaphore {
     ///
     /// There are too few, or there will be none.
     #[inline]
+    #[track_caller]
     pub fn try_acquire_many(&self, permits: usize) -> Result<SemaphorePermit<'_>, TryAcquireError> {
         let grant = Grant::try_acquire(&self.permits, permits)?;
-        Ok(SemaphorePermit { grant })
+        Ok(SemaphorePermit::new(grant, Location::caller()))
     }
 
     /// Acquires that many permits, and blocks this thread until there are as many. Not for async code, whose worker
@@ -138,8 +141,8 @@ impl Semaphore {
     ) -> impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>> {
         let at = Location::caller();
         async move {
-            let grant = permits::Acquire::new(held(self), permits, at).await?;
-            Ok(OwnedSemaphorePermit { grant })
+            let grant = permits::Acquire::new(owned(self), permits, at).await?;
+            Ok(OwnedSemaphorePermit::new(grant, at))
         }
     }
 
@@ -148,12 +151,13 @@ impl Semaphore {
     /// # Errors
     ///
     /// There are too few, or there will be none.
+    #[track_caller]
     pub fn try_acquire_owned(
         self: Arc<Self>,
         permits: usize,
     ) -> Result<OwnedSemaphorePermit, TryAcquireError> {
-        let grant = Grant::try_acquire(held(self), permits)?;
-        Ok(OwnedSemaphorePermit { grant })
+        let grant = Grant::try_acquire(owned(self), permits)?;
+        Ok(OwnedSemaphorePermit::new(grant, Location::caller()))
     }
 
     /// Adds new permits.
@@ -175,6 +179,11 @@ impl Semaphore {
         self.permits.available()
     }
 
+    /// Who has permits, as far as they were taken while that was [tracked](held::track).
+    pub fn holders(&self) -> Vec<held::Held> {
+        held::all_of(address(&self.permits))
+    }
+
     /// How many wait.
     pub fn waiting(&self) -> usize {
         self.permits.waiting()
@@ -193,20 +202,26 @@ impl Semaphore {
 
 type Owned = Held<Arc<Semaphore>, Permits>;
 
-fn held(semaphore: Arc<Semaphore>) -> Owned {
+/// What tells this semaphore from others.
+fn address(permits: &Permits) -> usize {
+    std::ptr::from_ref(permits) as usize
+}
+
+fn owned(semaphore: Arc<Semaphore>) -> Owned {
     Held::new(semaphore, |semaphore| &semaphore.permits)
 }
 
 acquire_future! {
     /// The future of [`Semaphore::acquire`] and [`Semaphore::acquire_many`].
     AcquirePermits<'a> from &'a Permits => Result<SemaphorePermit<'a>, AcquireError>:
-    |result| Ok(SemaphorePermit { grant: result? })
+    |result, at| Ok(SemaphorePermit::new(result?, at))
 }
 
 /// Permits of a [`Semaphore`]. Dropping it gives them back.
 #[must_use = "dropping it gives the permits back at once"]
 #[derive(Debug)]
 pub struct SemaphorePermit<'a> {
+    listed: Listed,
     grant: Grant<&'a Permits>,
 }
 
@@ -214,12 +229,19 @@ pub struct SemaphorePermit<'a> {
 #[must_use = "dropping it gives the permits back at once"]
 #[derive(Debug)]
 pub struct OwnedSemaphorePermit {
+    listed: Listed,
     grant: Grant<Owned>,
 }
 
 macro_rules! permit_methods {
-    ($permit:ty) => {
-        impl $permit {
+    ([$($generics:tt)*] $permit:ty, $handle:ty) => {
+        impl $($generics)* $permit {
+            #[inline]
+            fn new(grant: Grant<$handle>, at: &'static Location<'static>) -> Self {
+                let listed = Listed::new("Semaphore", || address(grant.source()), at);
+                Self { listed, grant }
+            }
+
             /// How many permits this is.
             pub fn permits(&self) -> usize {
                 self.grant.permits()
@@ -233,7 +255,8 @@ macro_rules! permit_methods {
             /// Splits that many permits off; nothing if this has fewer.
             pub fn split(&mut self, permits: usize) -> Option<Self> {
                 let grant = self.grant.split(permits)?;
-                Some(Self { grant })
+                let listed = self.listed.split(|| address(grant.source()));
+                Some(Self { listed, grant })
             }
 
             /// Adds the permits of another to this one.
@@ -247,8 +270,8 @@ macro_rules! permit_methods {
         }
     };
 }
-permit_methods!(SemaphorePermit<'_>);
-permit_methods!(OwnedSemaphorePermit);
+permit_methods!([<'a>] SemaphorePermit<'a>, &'a Permits);
+permit_methods!([] OwnedSemaphorePermit, Owned);
 
 impl From<permits::Closed> for AcquireError {
     fn from(_: permits::Closed) -> Self {

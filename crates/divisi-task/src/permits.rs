@@ -163,7 +163,7 @@ impl Permits {
     ///
     /// If there are more than [`MAX_PERMITS`] then.
     pub fn add(&self, permits: usize) {
-        self.0.release(permits);
+        self.0.release(permits, add_checked);
     }
 
     /// Does away with up to that many of the permits that nobody has, and returns how many that were.
@@ -241,8 +241,8 @@ impl Core {
         }
     }
 
-    /// Gives permits back.
-    fn release(&self, permits: usize) {
+    /// Gives permits back, or new ones out, as `add` adds them.
+    fn release(&self, permits: usize, add: fn(Word, usize) -> Word) {
         let mut word = self.word.load();
         while !word.has_waiters() {
             match self.word.change(word, add(word, permits)) {
@@ -250,11 +250,16 @@ impl Core {
                 Err(actual) => word = actual,
             }
         }
-        self.serve(self.waiters.lock(), permits);
+        self.serve(self.waiters.lock(), permits, add);
     }
 
     /// Gives permits to those who wait.
-    fn serve(&self, mut waiters: Locked<'_, (), Ticket>, permits: usize) {
+    fn serve(
+        &self,
+        mut waiters: Locked<'_, (), Ticket>,
+        permits: usize,
+        add: fn(Word, usize) -> Word,
+    ) {
         let mut wakers = Wakers::new();
         let mut word = self.word.load();
         while !word.has_waiters() {
@@ -281,8 +286,17 @@ impl Core {
     }
 }
 
-fn add(word: Word, permits: usize) -> Word {
+/// # Panics
+///
+/// If there are too many then.
+fn add_checked(word: Word, permits: usize) -> Word {
     word.with_permits(word.permits().saturating_add(permits))
+}
+
+/// For permits that are given back, where nobody expects a panic. There are too many only if new ones were made while all
+/// that can be counted were out or there: those beyond are done away with.
+fn add_saturating(word: Word, permits: usize) -> Word {
+    word.with_permits(word.permits().saturating_add(permits).min(MAX_PERMITS))
 }
 
 impl Queue for Core {
@@ -295,11 +309,11 @@ impl Queue for Core {
 
     fn give_up(&self, ticket: &mut Ticket, chosen: bool) {
         match (chosen, ticket.granted) {
-            (true, true) => self.release(ticket.wanted),
+            (true, true) => self.release(ticket.wanted, add_saturating),
             // Closed: nobody waits.
             (true, false) => {}
             // Who was behind it may be satisfied with what there is.
-            (false, _) => self.serve(self.waiters.lock(), 0),
+            (false, _) => self.serve(self.waiters.lock(), 0, add_saturating),
         }
     }
 }

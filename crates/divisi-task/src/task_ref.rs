@@ -41,6 +41,11 @@ impl TaskRef {
         self.0.header().id
     }
 
+    /// Whether both are the same task. Ids tell that within one registry only.
+    pub fn is(&self, other: &TaskRef) -> bool {
+        std::ptr::eq(self.0.header(), other.0.header())
+    }
+
     /// The name it was given.
     pub fn name(&self) -> Option<&str> {
         self.0.header().name()

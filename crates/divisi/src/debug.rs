@@ -3,6 +3,8 @@
 //! Nothing here has a cost until it is called; what it shows is kept for every task anyway (the place where it was spawned, its parent, the
 //! place of the operation that it waits for). A snapshot reads task by task while the others go on, so it need not fit together exactly.
 
+mod holds;
+
 use std::collections::HashMap;
 use std::fmt;
 
@@ -10,6 +12,8 @@ use divisi_task::TaskId;
 
 use crate::Handle;
 use crate::runtime::{RuntimeMetrics, TaskInfo};
+
+pub use self::holds::{HoldWatch, watch_holds};
 
 /// A picture of the current runtime as text: its workers in numbers, and its [`call_graph`].
 ///

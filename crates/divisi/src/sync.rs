@@ -10,6 +10,7 @@
 //! | to wait until something holds of a mutex's value | [`Condvar`] |
 //! | to wait for each other | [`Barrier`] |
 //! | to make something once | [`OnceCell`] |
+//! | to find out who holds a lock | [`held`], [`debug::watch_holds`](crate::debug::watch_holds) |
 //!
 //! All of them are fair in the order of arrival, and cancel-safe: a waiter that is dropped costs nobody a turn.
 
@@ -18,5 +19,5 @@ pub use divisi_sync::{
     AcquireError, AcquirePermits, Barrier, BarrierWait, BrokenBarrier, Condvar, Event, EventWait,
     Lock, Mutex, MutexGuard, Notified, Notify, OnceCell, OwnedMutexGuard, OwnedRwLockReadGuard,
     OwnedRwLockWriteGuard, OwnedSemaphorePermit, Read, RwLock, RwLockReadGuard, RwLockWriteGuard,
-    Semaphore, SemaphorePermit, TryAcquireError, Write,
+    Semaphore, SemaphorePermit, TryAcquireError, Write, held,
 };

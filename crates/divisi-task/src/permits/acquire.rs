@@ -45,6 +45,16 @@ where
     }
 }
 
+impl<H: Stable> Acquire<H>
+where
+    H::Target: Source,
+{
+    /// What lists of tasks show.
+    pub fn awaited_at(&self) -> &'static Location<'static> {
+        self.awaited_at
+    }
+}
+
 fn core_of<S: Source + ?Sized>(source: &S) -> &Core {
     &source.permits(Token(())).0
 }

@@ -5,7 +5,7 @@ use std::mem;
 use std::ptr;
 
 use super::sealed::{Sealed, Token};
-use super::{Refused, Source};
+use super::{Refused, Source, add_saturating};
 use crate::stable::Stable;
 
 /// Permits that somebody has. Dropping it gives them back.
@@ -72,7 +72,8 @@ where
             ),
             "permits of different semaphores cannot be merged"
         );
-        self.permits += mem::take(&mut other.permits);
+        let more = mem::take(&mut other.permits);
+        self.permits = self.permits.saturating_add(more);
     }
 }
 
@@ -83,7 +84,10 @@ where
     #[inline]
     fn drop(&mut self) {
         if self.permits != 0 {
-            self.source.permits(Token(())).0.release(self.permits);
+            self.source
+                .permits(Token(()))
+                .0
+                .release(self.permits, add_saturating);
         }
     }
 }

@@ -404,11 +404,10 @@ impl Drop for Slot {
 
 impl fmt::Debug for Concurrency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let locked = self.gate.list.lock();
         f.debug_struct("Concurrency")
-            .field("limit", &locked.limit)
-            .field("in_use", &locked.in_use)
-            .field("waiting", &locked.waiting(LANE))
+            .field("limit", &self.limit())
+            .field("in_use", &self.in_use())
+            .field("waiting", &self.waiting())
             .finish()
     }
 }

@@ -196,12 +196,15 @@ impl<K: Eq + Hash> Generations<K> {
 
 impl<K> fmt::Debug for Keyed<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let generations = self.generations.lock();
+        let keys = {
+            let generations = self.generations.lock();
+            generations.young.len() + generations.old.len()
+        };
         f.debug_struct("Keyed")
             .field("rates", &self.rates)
             .field("idle_ttl", &self.idle_ttl)
             .field("max_keys", &(self.half * 2))
-            .field("keys", &(generations.young.len() + generations.old.len()))
+            .field("keys", &keys)
             .finish()
     }
 }
