@@ -22,6 +22,7 @@
 //! | `released` | timers dropped by threads that must not wait for a lock |
 //! | `clock` | real and virtual time |
 //! | `sys` | the operating system |
+//! | `uninit_read` | reading into hyper's and tokio's buffers (features `hyper`, `tokio-io`); here because it needs `unsafe` |
 //! | `tokio_context` | tokio's context of a thread (feature `tokio-compat`); here because it needs `unsafe` |
 //!
 //! The feature `portable` uses `polling`'s own API on Linux as well, as other systems do.
@@ -62,6 +63,8 @@ mod timers;
 #[cfg(feature = "tokio-compat")]
 mod tokio_context;
 mod turn;
+#[cfg(any(feature = "hyper", feature = "tokio-io"))]
+mod uninit_read;
 mod waiters;
 mod wheel;
 
@@ -81,3 +84,9 @@ pub use timer::Timer;
 #[doc(hidden)]
 pub use tokio_context::TokioContext;
 pub use turn::{Scratch, Turn, Wait};
+#[cfg(feature = "hyper")]
+#[doc(hidden)]
+pub use uninit_read::read_to_hyper;
+#[cfg(feature = "tokio-io")]
+#[doc(hidden)]
+pub use uninit_read::read_to_tokio;

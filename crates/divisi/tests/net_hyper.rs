@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use divisi::hyper::{DivisiExecutor, DivisiTimer};
+use divisi::hyper::{DivisiExecutor, DivisiTimer, HyperIo};
+use divisi::io::{Async, BufReader};
 use divisi::net::{TcpListener, TcpStream, UnixStream};
 use divisi::time::Instant;
 use hyper::body::{Body, Incoming};
@@ -58,6 +59,30 @@ async fn http_1_requests_are_answered_over_one_connection() {
         assert_eq!(response.status(), 200);
         let expected = format!("/{length} {body}{body}");
         assert!(text(response.into_body()).await == expected);
+    }
+    drop(client);
+    connection.await.unwrap().unwrap();
+    server.await.unwrap().unwrap();
+}
+
+#[divisi::test(worker_threads = 2)]
+async fn streams_without_hypers_traits_go_to_it_in_a_wrapper_and_descriptors_as_they_are() {
+    let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+    let (near, far) = (Async::new(near).unwrap(), Async::new(far).unwrap());
+    let server = divisi::spawn(async move {
+        hyper::server::conn::http1::Builder::new()
+            .timer(DivisiTimer::new())
+            .serve_connection(HyperIo::new(BufReader::new(far)), service_fn(answer))
+            .await
+    });
+    let (mut client, connection) = hyper::client::conn::http1::handshake(near).await.unwrap();
+    let connection = divisi::spawn(connection);
+    for length in [0, 10, 200_000] {
+        client.ready().await.unwrap();
+        let body = "x".repeat(length);
+        let request = Request::post("/").body(body.clone());
+        let response = client.send_request(request.unwrap()).await.unwrap();
+        assert!(text(response.into_body()).await == format!("/ {body}{body}"));
     }
     drop(client);
     connection.await.unwrap().unwrap();

@@ -2,8 +2,8 @@
 //!
 //! With the feature `tokio-io`, [`TcpStream`], [`UnixStream`], their halves and [`Async`] are [`tokio::io::AsyncRead`] and [`tokio::io::AsyncWrite`]
 //! besides the traits of futures-io, so tokio-rustls, tokio-tungstenite, h2, tokio-util's codecs and the like take them as they are. Of tokio only the traits are
-//! compiled: there is no runtime of tokio's in the program. Bytes are read right into tokio's buffer; the part of it that a read may fill is zeroed first where
-//! its owner has not initialized it. Vectored writes reach the system as one call.
+//! compiled: there is no runtime of tokio's in the program. Sockets read right into tokio's buffer, initialized or not; for the other types the part of it
+//! that a read may fill is initialized first. Vectored writes reach the system as one call.
 //!
 //! Both families of traits have methods of the same names. Where both extension traits are imported, say which is meant:
 //!
@@ -26,19 +26,33 @@ use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use divisi_reactor::read_to_tokio;
 use futures_io::{AsyncRead, AsyncWrite};
 use tokio::io::ReadBuf;
 
 use super::{Async, PipeReader, PipeWriter};
 use crate::net::{
-    OwnedReadHalf, OwnedWriteHalf, ReadHalf, StreamSocket, TcpStream, UnixStream, WriteHalf,
+    OwnedReadHalf, OwnedWriteHalf, ReadHalf, StreamInside, StreamSocket, TcpStream, UnixStream,
+    WriteHalf,
 };
 use crate::process::{ChildStderr, ChildStdin, ChildStdout};
 
-/// The most that one read takes: what a socket holds with the system's defaults, and a bound on what a read zeroes in vain.
+/// The most that one read takes where the buffer must be initialized first: a pipe holds as much, and it bounds what is zeroed in vain.
 const CHUNK: usize = 64 * 1024;
 
-/// Reads into the unfilled part of `into`.
+/// Reads into the unfilled part of `into`, initialized or not.
+fn poll_read_uninit(
+    socket: &impl StreamInside,
+    cx: &mut Context<'_>,
+    into: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let room = into.remaining();
+    let stream = socket.stream();
+    ready!(stream.poll_read_by(cx, room, |fd| read_to_tokio(fd, into)))?;
+    Poll::Ready(Ok(()))
+}
+
+/// Reads into the unfilled part of `into`, which is initialized first.
 fn poll_read_into(
     stream: Pin<&mut impl AsyncRead>,
     cx: &mut Context<'_>,
@@ -48,6 +62,21 @@ fn poll_read_into(
     let read = ready!(stream.poll_read(cx, into.initialize_unfilled_to(room)))?;
     into.advance(read);
     Poll::Ready(Ok(()))
+}
+
+macro_rules! tokio_read_uninit {
+    (impl [$($generics:tt)*] for $type:ty, |$this:ident| $socket:expr) => {
+        impl<$($generics)*> tokio::io::AsyncRead for $type {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                into: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                let $this = &*self;
+                poll_read_uninit($socket, cx, into)
+            }
+        }
+    };
 }
 
 macro_rules! tokio_read {
@@ -100,8 +129,8 @@ macro_rules! tokio_write {
 
 macro_rules! tokio_io {
     ($stream:ty) => {
-        tokio_read!(impl [] for $stream);
-        tokio_read!(impl [] for &$stream);
+        tokio_read_uninit!(impl [] for $stream, |this| this);
+        tokio_read_uninit!(impl [] for &$stream, |this| *this);
         tokio_write!(impl [] for $stream);
         tokio_write!(impl [] for &$stream);
     };
@@ -109,8 +138,8 @@ macro_rules! tokio_io {
 
 tokio_io!(TcpStream);
 tokio_io!(UnixStream);
-tokio_read!(impl [S: StreamSocket] for ReadHalf<'_, S>);
-tokio_read!(impl [S: StreamSocket] for OwnedReadHalf<S>);
+tokio_read_uninit!(impl [S: StreamSocket] for ReadHalf<'_, S>, |this| this.as_ref());
+tokio_read_uninit!(impl [S: StreamSocket] for OwnedReadHalf<S>, |this| this.as_ref());
 tokio_write!(impl [S: StreamSocket] for WriteHalf<'_, S>);
 tokio_write!(impl [S: StreamSocket] for OwnedWriteHalf<S>);
 tokio_read!(impl [] for PipeReader);

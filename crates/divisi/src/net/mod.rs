@@ -79,6 +79,8 @@ pub use resolver::LookupError;
 pub(crate) use resolver::Resolver;
 pub use server::{BindError, Bound, Server, ServerBuilder, ServerReport, Stopping};
 pub use socket_path::SocketPath;
+#[cfg(any(feature = "hyper", feature = "tokio-io"))]
+pub(crate) use split::Sealed as StreamInside;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, StreamSocket, WriteHalf};
 #[doc(no_inline)]
 pub use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};

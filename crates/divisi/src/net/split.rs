@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::faces::{async_read, async_write};
 
-pub(super) use sealed::Sealed;
+pub(crate) use sealed::Sealed;
 
 mod sealed {
     use crate::net::stream::{Std, Stream};

@@ -5,6 +5,8 @@ use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{self, Shutdown};
 use std::os::fd::AsFd;
+#[cfg(any(feature = "hyper", feature = "tokio-io"))]
+use std::os::fd::BorrowedFd;
 use std::os::unix::net as unix;
 use std::panic::Location;
 use std::task::{Context, Poll};
@@ -244,6 +246,19 @@ impl<S: Std> Stream<S> {
     ) -> Poll<io::Result<usize>> {
         self.0
             .poll(cx, Direction::Read, |socket| Self::read_some(socket, buf))
+    }
+
+    /// Reads by `read`, for buffers that are not slices of bytes: it reads once from the descriptor and tells how much of the `asked` it got.
+    #[cfg(any(feature = "hyper", feature = "tokio-io"))]
+    pub(crate) fn poll_read_by(
+        &self,
+        cx: &mut Context<'_>,
+        asked: usize,
+        mut read: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll(cx, Direction::Read, |socket| {
+            read(socket.as_fd()).map(|read| Self::read_progress(read, asked))
+        })
     }
 
     pub(super) fn poll_read_vectored(
