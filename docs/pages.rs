@@ -21,7 +21,10 @@ macro_rules! pages {
 pages! {
     introduction: "introduction.md",
     which_primitive: "which-primitive.md",
+    guide_coming_from_tokio: "guide/coming-from-tokio.md",
     guide_cpu_work: "guide/cpu-work.md",
+    guide_tuning: "guide/tuning.md",
+    examples: "examples.md",
     architecture: "architecture.md",
     divisi: "crates/divisi.md",
     task: "crates/task.md",
