@@ -25,7 +25,7 @@ mutants CRATE *FILE:
 # The tests under AddressSanitizer.
 asan: (check "asan")
 
-# The whole suite, some hours; writes docs/src/performance.md. Interrupted, the same command goes on. `just bench --full`, `just bench --only core-w2-spawn --fresh`.
+# The whole suite, somewhat above an hour; writes docs/src/performance.md. Interrupted, the same command goes on. `just bench --full`, `just bench --only core-w2-spawn --fresh`.
 bench *ARGS:
     cargo build --release -p divisi-benches --bins
     cargo run --release -p divisi-benches --bin suite -- run --report {{ARGS}}

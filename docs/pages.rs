@@ -34,6 +34,7 @@ pages! {
     sync: "crates/sync.md",
     macros: "crates/macros.md",
     measuring: "measuring.md",
+    performance: "performance.md",
     decision_0001: "decisions/0001-linux-epoll-through-polling.md",
     decision_0002: "decisions/0002-one-reactor-per-worker.md",
     decision_0003: "decisions/0003-own-task-cell.md",

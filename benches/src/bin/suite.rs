@@ -37,7 +37,10 @@ mod linux {
 
     use divisi_benches::{
         record::Row,
-        report::{self, machine::Machine},
+        report::{
+            self,
+            machine::{Machine, Runs},
+        },
         suite::{self, Extent, Job},
     };
 
@@ -145,6 +148,12 @@ mod linux {
                 options.only
             ));
         }
+        let anew = options.fresh && options.only.is_empty();
+        if anew && directory.exists() {
+            // What is interrupted must not be continued among older results.
+            fs::remove_dir_all(&directory)
+                .map_err(|error| format!("{}: {error}", directory.display()))?;
+        }
         let missing =
             |job: &&Job| options.fresh || !directory.join(format!("{}.json", job.id)).exists();
         let todo: Vec<_> = chosen.iter().filter(missing).collect();
@@ -155,10 +164,14 @@ mod linux {
             directory.display()
         );
         if !todo.is_empty() {
-            suite::store(
-                &directory.join("machine.json"),
-                &Machine::look(env::args().skip(1).collect()),
-            )?;
+            let path = directory.join("runs.json");
+            let mut runs: Runs = if anew {
+                Runs::default()
+            } else {
+                suite::load(&path).unwrap_or_default()
+            };
+            runs.0.push(Machine::look(env::args().skip(1).collect()));
+            suite::store(&path, &runs)?;
         }
         let start = Instant::now();
         let mut failed = Vec::new();
@@ -211,7 +224,7 @@ mod linux {
     /// Reads what the plan's jobs have left and writes the page.
     fn write_report(extent: Extent) -> Result<(), String> {
         let directory = suite::results(extent);
-        let machine: Machine = suite::load(&directory.join("machine.json"))
+        let runs: Runs = suite::load(&directory.join("runs.json"))
             .map_err(|error| format!("{error}: nothing has been measured yet, `suite run` does"))?;
         let mut rows: Vec<Row> = Vec::new();
         let mut missing = Vec::new();
@@ -234,13 +247,18 @@ mod linux {
             Extent::Quick => directory,
             Extent::Default | Extent::Full => suite::workspace().join("docs/src"),
         };
-        let path = report::write(&machine, &rows, &missing, &place)?;
+        let path = report::write(&runs, &rows, &missing, &place)?;
         eprintln!(
             "{} rows, {} jobs without results: {}",
             rows.len(),
             missing.len(),
             path.display()
         );
+        if extent == Extent::Quick {
+            let page = fs::read_to_string(&path)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+            println!("{page}");
+        }
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Where and with what a measurement was made.
 
-use std::{fmt, fs, process::Command};
+use std::{fmt, fs, process::Command, thread, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +15,11 @@ const PACKAGES: [&str; 7] = [
     "polling",
 ];
 
-/// A load average above this when a run begins means that others compute too.
-const QUIET: f64 = 0.5;
+/// When this part of the cores is busy before a run begins, others compute too.
+const QUIET: f64 = 0.05;
+
+/// How long the cores are watched for that.
+const WATCHED: Duration = Duration::from_secs(1);
 
 /// What the page says of the machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,7 +31,8 @@ pub struct Machine {
     revision: String,
     versions: Vec<String>,
     date: String,
-    load: f64,
+    /// The part of the cores' time that others took before the run.
+    busy: f64,
     fifo: bool,
     arguments: Vec<String>,
 }
@@ -44,7 +48,6 @@ impl Machine {
                 rest.trim_start_matches([' ', '\t', ':'])
             })
             .to_owned();
-        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         Self {
             processor,
             cores: num_cpus::get(),
@@ -53,15 +56,34 @@ impl Machine {
             revision: says(Command::new("git").args(["describe", "--always", "--dirty"])),
             versions: versions(include_str!("../../../Cargo.lock")),
             date: says(Command::new("date").args(["-u", "+%F"])),
-            load: load
-                .split(' ')
-                .next()
-                .and_then(|first| first.parse().ok())
-                .unwrap_or(0.0),
+            busy: busy(WATCHED),
             fifo: fifo_is_allowed(),
             arguments,
         }
     }
+}
+
+/// The part of all cores' time that was used while this waited.
+fn busy(time: Duration) -> f64 {
+    let [used, total] = core_times();
+    thread::sleep(time);
+    let [used_later, total_later] = core_times();
+    (used_later - used) / (total_later - total).max(1.0)
+}
+
+/// Ticks that all cores have worked so far, and all ticks.
+fn core_times() -> [f64; 2] {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let line = text.lines().next().unwrap_or_default();
+    let ticks = line
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|tick| tick.parse().ok());
+    let ticks: Vec<f64> = ticks.collect();
+    let total: f64 = ticks.iter().sum();
+    // The fourth and fifth are idle time and waiting for disks.
+    let idle: f64 = ticks.iter().skip(3).take(2).sum();
+    [total - idle, total]
 }
 
 /// Whether the load generator may run at `SCHED_FIFO`, where the servers cannot delay it.
@@ -104,49 +126,62 @@ fn versions(lock: &str) -> Vec<String> {
         .collect()
 }
 
-impl fmt::Display for Machine {
+/// The runs that a page is made of: one, or those by which it was continued.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Runs(pub Vec<Machine>);
+
+impl fmt::Display for Runs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(last) = self.0.last() else {
+            return Ok(());
+        };
         writeln!(
             f,
             "- {}, {} cores, {}, {}",
-            self.processor, self.cores, self.system, self.compiler
+            last.processor, last.cores, last.system, last.compiler
         )?;
         writeln!(
             f,
-            "- divisi {} ({}), {}",
+            "- divisi {}, {}",
             env!("CARGO_PKG_VERSION"),
-            self.revision,
-            self.versions.join(", ")
+            last.versions.join(", ")
         )?;
-        let arguments = self.arguments.join(" ");
-        writeln!(
-            f,
-            "- {}, `cargo run --release -p divisi-benches --bin suite -- {arguments}`",
-            self.date
-        )?;
-        match self.fifo {
+        for run in &self.0 {
+            let arguments = run.arguments.join(" ");
+            write!(
+                f,
+                "- {}, at {}: `cargo run --release -p divisi-benches --bin suite -- {arguments}`",
+                run.date, run.revision
+            )?;
+            if run.busy > QUIET {
+                write!(
+                    f,
+                    " **on a machine that was not idle (others took {:.0} % of it): take no figure from this page**",
+                    run.busy * 100.0
+                )?;
+            }
+            writeln!(f)?;
+        }
+        match last.fifo {
             true => writeln!(
                 f,
                 "- The load generator runs at `SCHED_FIFO`: it stands for a client on another machine."
-            )?,
+            ),
             false => writeln!(
                 f,
                 "- The load generator runs at normal priority, as `SCHED_FIFO` is not allowed: what computes on this machine delays it too."
-            )?,
+            ),
         }
-        if self.load > QUIET {
-            writeln!(
-                f,
-                "\n**The machine was not idle when this began (load average {:.2}): take no figure from this page.**",
-                self.load
-            )?;
-        }
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        hint,
+        sync::atomic::{AtomicBool, Ordering::Relaxed},
+    };
+
     use super::*;
 
     #[test]
@@ -162,9 +197,26 @@ mod tests {
     #[test]
     fn a_busy_machine_is_not_passed_over_in_silence() {
         let mut machine = Machine::look(Vec::new());
-        machine.load = 2.0;
-        assert!(machine.to_string().contains("not idle"));
-        machine.load = 0.1;
-        assert!(!machine.to_string().contains("not idle"));
+        machine.busy = 0.5;
+        let runs = Runs(vec![machine.clone(), machine.clone()]);
+        assert_eq!(runs.to_string().matches("not idle").count(), 2);
+        machine.busy = 0.01;
+        assert!(!Runs(vec![machine]).to_string().contains("not idle"));
+    }
+
+    #[test]
+    fn a_core_that_spins_is_seen() {
+        let ended = AtomicBool::new(false);
+        let busy = thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Relaxed) {
+                    hint::spin_loop();
+                }
+            });
+            let busy = busy(Duration::from_millis(300));
+            ended.store(true, Relaxed);
+            busy
+        });
+        assert!(busy > 0.0 && busy <= 1.0, "{busy}");
     }
 }

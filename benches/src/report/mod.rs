@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::machine::Machine;
+use self::machine::Runs;
 use crate::{
     record::{Lane, OURS, OURS_AGAIN, Row, Rule},
     sample::Sorted,
@@ -89,7 +89,7 @@ const GROUPS: [(&str, &str); 15] = [
 ///
 /// When a file cannot be written.
 pub fn write(
-    machine: &Machine,
+    runs: &Runs,
     rows: &[Row],
     missing: &[String],
     directory: &Path,
@@ -105,7 +105,7 @@ pub fn write(
         }
     }
     let page = directory.join("performance.md");
-    fs::write(&page, render(machine, rows, missing, &plotted))
+    fs::write(&page, render(runs, rows, missing, &plotted))
         .map_err(|error| format!("{}: {error}", page.display()))?;
     Ok(page)
 }
@@ -142,12 +142,7 @@ fn title(row: &Row) -> String {
     }
 }
 
-fn render(
-    machine: &Machine,
-    rows: &[Row],
-    missing: &[String],
-    plots: &[(String, String)],
-) -> String {
+fn render(runs: &Runs, rows: &[Row], missing: &[String], plots: &[(String, String)]) -> String {
     let mut page = String::new();
     let line = |page: &mut String, text: &str| {
         page.push_str(text);
@@ -158,7 +153,7 @@ fn render(
         &mut page,
         "divisi beside its peers, measured by [the suite](measuring.md) of this repository; this page is what it wrote.\n",
     );
-    line(&mut page, &machine.to_string());
+    line(&mut page, &runs.to_string());
     line(&mut page, &summary(rows));
     line(
         &mut page,
@@ -338,7 +333,7 @@ fn cell(row: &Row, contender: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{machine::Machine, *};
     use crate::record::Unit;
 
     fn row(name: &str, peer: f64) -> Row {
@@ -376,9 +371,9 @@ mod tests {
     fn a_page_is_written_with_a_plot_for_each_group() {
         let directory =
             std::env::temp_dir().join(format!("divisi-bench-report-{}", std::process::id()));
-        let machine = Machine::look(vec!["run".to_owned()]);
+        let runs = Runs(vec![Machine::look(vec!["run".to_owned()])]);
         let page = write(
-            &machine,
+            &runs,
             &[row("spawn/won", 200.0)],
             &["core-lost".to_owned()],
             &directory,

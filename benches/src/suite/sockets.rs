@@ -175,15 +175,18 @@ pub fn run(job: &Job, extent: Extent) -> Result<Vec<Row>, String> {
             let sample = job.closed(contender, effort.closed)?;
             let seconds = effort.closed.as_secs_f64();
             rows.push("requests", contender, sample.requests / seconds);
-            rows.push("cpu", contender, sample.usage.cpu / sample.requests);
-            rows.push("waits", contender, sample.usage.voluntary / sample.requests);
-            rows.push(
-                "preempted",
-                contender,
-                sample.usage.involuntary / sample.requests,
-            );
-            if let Some(parks) = sample.parks {
-                rows.push("parks", contender, parks);
+            // Accepting thousands of connections would be most of what is counted.
+            if job.idle == 0 {
+                rows.push("cpu", contender, sample.usage.cpu / sample.requests);
+                rows.push("waits", contender, sample.usage.voluntary / sample.requests);
+                rows.push(
+                    "preempted",
+                    contender,
+                    sample.usage.involuntary / sample.requests,
+                );
+                if let Some(parks) = sample.parks {
+                    rows.push("parks", contender, parks);
+                }
             }
             let least = slowest.entry(contender).or_insert(f64::INFINITY);
             *least = least.min(sample.requests / seconds);
@@ -207,6 +210,9 @@ pub fn run(job: &Job, extent: Extent) -> Result<Vec<Row>, String> {
     rows.note("p50", &format!("open loop at {rate:.0} requests a second"));
     for _ in 0..effort.counts {
         for contender in contenders {
+            if job.idle > 0 {
+                continue;
+            }
             if let Some(calls) = job.system_calls(contender) {
                 rows.push("calls", contender, calls);
             }
@@ -276,7 +282,7 @@ impl Rows {
     /// Whether what is measured by its band has been measured.
     fn narrow(&self) -> bool {
         let rows = self.0.iter().map(|(_, row)| row);
-        rows.filter(|row| row.rule == Rule::Band)
+        rows.filter(|row| row.rule == Rule::Band && !row.lanes.is_empty())
             .all(|row| verdict::band(row).is_some_and(|band| band <= WIDEST_BAND))
     }
 
