@@ -249,16 +249,14 @@ impl Client {
         const CHOICE: usize = 4;
         let opened = plan.connections * if plan.one_worker { CHOICE } else { 1 };
         let streams = self.open(plan, opened)?;
-        let mut by_tag: HashMap<u8, Vec<TcpStream>> = HashMap::new();
-        for mut stream in streams {
-            let tag = self.first(&mut stream, plan.message)?;
-            let tag = if plan.one_worker { tag } else { 0 };
-            by_tag.entry(tag).or_default().push(stream);
+        let mut chosen = match plan.one_worker {
+            true => self.of_one_worker(streams, plan.message)?,
+            false => streams,
+        };
+        // The length of an answer; nothing more is waited for here, for a server may take seconds for each.
+        if let Some(stream) = chosen.first_mut() {
+            self.first(stream, plan.message)?;
         }
-        let mut chosen = by_tag
-            .into_values()
-            .max_by_key(Vec::len)
-            .unwrap_or_default();
         chosen.truncate(plan.connections);
         for (index, stream) in chosen.into_iter().enumerate() {
             stream.set_nonblocking(true)?;
@@ -278,6 +276,23 @@ impl Client {
             });
         }
         Ok(())
+    }
+
+    /// The connections that one and the same thread answers: those of the thread that answers most.
+    fn of_one_worker(
+        &mut self,
+        streams: Vec<TcpStream>,
+        message: Message,
+    ) -> io::Result<Vec<TcpStream>> {
+        let mut by_tag: HashMap<u8, Vec<TcpStream>> = HashMap::new();
+        for mut stream in streams {
+            let tag = self.first(&mut stream, message)?;
+            by_tag.entry(tag).or_default().push(stream);
+        }
+        Ok(by_tag
+            .into_values()
+            .max_by_key(Vec::len)
+            .unwrap_or_default())
     }
 
     /// One request and its answer, waited for: the connection is then known to be served, and the answer's length. Returns its first byte.

@@ -22,6 +22,9 @@ const LABELS: i32 = 380;
 /// The scale reaches at least from a quarter to four times.
 const LEAST_REACH: f64 = 4.0;
 
+/// What is beyond (against nothing, everything is) is drawn at the edge.
+const FARTHEST: f64 = 20_000.0;
+
 const COLOURS: [RGBColor; 8] = [
     RGBColor(0xd5, 0x5e, 0x00),
     RGBColor(0x00, 0x72, 0xb2),
@@ -84,21 +87,23 @@ fn plot(
     contenders: &[&str],
     lines: &[Line],
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let values = lines
+    let values: Vec<_> = lines
         .iter()
         .flat_map(|line| &line.dots)
-        .flat_map(|(_, ratio)| ratio);
-    let reach = values
-        .fold(LEAST_REACH, |reach, ratio| {
-            reach.max(*ratio).max(1.0 / ratio)
-        })
+        .flat_map(|(_, ratio)| ratio.map(|ratio| ratio.clamp(1.0 / FARTHEST, FARTHEST)))
+        .collect();
+    let highest = values.iter().copied().fold(LEAST_REACH, f64::max).log10();
+    let lowest = values
+        .iter()
+        .copied()
+        .fold(1.0 / LEAST_REACH, f64::min)
         .log10();
     let left = LABELS;
     let right = WIDTH as i32 - 24;
     let top = MARGIN as i32;
     let bottom = top + (ROW as usize * lines.len()) as i32;
     let x = |ratio: f64| {
-        let part = (ratio.log10() / reach + 1.0) / 2.0;
+        let part = (ratio.log10().clamp(lowest, highest) - lowest) / (highest - lowest);
         left + (part * f64::from(right - left)) as i32
     };
     let small = ("sans-serif", 12).into_font();
@@ -113,7 +118,7 @@ fn plot(
     for decade in -6..=6 {
         for step in [1.0, 2.0, 5.0] {
             let ratio = step * 10_f64.powi(decade);
-            if ratio.log10().abs() > reach {
+            if !(lowest..=highest).contains(&ratio.log10()) {
                 continue;
             }
             let colour = if ratio == 1.0 {
@@ -125,7 +130,7 @@ fn plot(
                 vec![(x(ratio), top), (x(ratio), bottom)],
                 colour,
             ))?;
-            if step == 1.0 || reach < 2.0 {
+            if step == 1.0 || highest - lowest < 4.0 {
                 area.draw(&Text::new(
                     format!("{ratio}"),
                     (x(ratio), bottom + 4),
