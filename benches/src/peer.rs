@@ -135,7 +135,83 @@ pub trait Lifecycle: Peer {
         F: Future<Output = ()> + Send + 'static;
 }
 
-/// A runtime that all workloads run on.
-pub trait FullPeer: Oneshot + Time + Net + Blocking + Remote + Cancel + Lifecycle {}
+/// Locks, channels for many values, and limits. What it returns is never closed: nothing of the workloads is dropped while it is used.
+pub trait Primitives: Peer {
+    /// A lock around a number.
+    type Mutex: Send + Sync + 'static;
+    /// Permits for so many at once.
+    type Semaphore: Send + Sync + 'static;
+    /// The sending end of a bounded channel.
+    type Sender: Clone + Send + Sync + 'static;
+    /// The receiving end of a bounded channel.
+    type Receiver: Send + 'static;
+    /// The writing end of a watched number.
+    type WatchSender: Send + Sync + 'static;
+    /// The reading end of a watched number.
+    type WatchReceiver: Clone + Send + 'static;
+    /// The sending end of a broadcast.
+    type BroadcastSender: Send + Sync + 'static;
+    /// A receiving end of a broadcast.
+    type BroadcastReceiver: Send + 'static;
+    /// A limit that is never reached.
+    type Limiter: Send + Sync + 'static;
 
-impl<P: Oneshot + Time + Net + Blocking + Remote + Cancel + Lifecycle> FullPeer for P {}
+    /// A lock around zero.
+    fn mutex() -> Self::Mutex;
+
+    /// Adds one under the lock.
+    fn count(mutex: &Self::Mutex) -> impl Future<Output = ()> + Send;
+
+    /// As many permits.
+    fn semaphore(permits: usize) -> Self::Semaphore;
+
+    /// Does the work with a permit.
+    fn with_permit<F: Future<Output = ()> + Send>(
+        semaphore: &Self::Semaphore,
+        work: F,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// A channel for many senders.
+    fn mpsc(capacity: usize) -> (Self::Sender, Self::Receiver);
+
+    /// Sends, and waits for room.
+    fn send_to(sender: &Self::Sender, value: u64) -> impl Future<Output = ()> + Send;
+
+    /// The next value; `None` when all senders are gone.
+    fn receive(receiver: &mut Self::Receiver) -> impl Future<Output = Option<u64>> + Send;
+
+    /// A watched zero.
+    fn watch() -> (Self::WatchSender, Self::WatchReceiver);
+
+    /// Changes the watched number.
+    fn set(sender: &Self::WatchSender, value: u64);
+
+    /// Waits until it has changed, and looks.
+    fn changed(receiver: &mut Self::WatchReceiver) -> impl Future<Output = u64> + Send;
+
+    /// A broadcast with so many receivers.
+    fn broadcast(
+        capacity: usize,
+        receivers: usize,
+    ) -> (Self::BroadcastSender, Vec<Self::BroadcastReceiver>);
+
+    /// Sends to all receivers; there is room.
+    fn tell(sender: &Self::BroadcastSender, value: u64);
+
+    /// The next value of a broadcast.
+    fn hear(receiver: &mut Self::BroadcastReceiver) -> impl Future<Output = u64> + Send;
+
+    /// A limiter of a rate beyond what anybody can make.
+    fn limiter() -> Self::Limiter;
+
+    /// Passes it without a wait; whether it may.
+    fn pass(limiter: &Self::Limiter) -> bool;
+}
+
+/// A runtime that all workloads run on.
+pub trait FullPeer:
+    Oneshot + Time + Net + Blocking + Remote + Cancel + Lifecycle + Primitives
+{
+}
+
+impl<P: Oneshot + Time + Net + Blocking + Remote + Cancel + Lifecycle + Primitives> FullPeer for P {}

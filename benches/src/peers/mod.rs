@@ -3,6 +3,7 @@
 mod divisi;
 mod http;
 mod smol;
+mod sync;
 mod tokio;
 
 pub use self::{divisi::Divisi, smol::Smol, tokio::Tokio};

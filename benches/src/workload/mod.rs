@@ -11,6 +11,7 @@ pub mod blocking;
 pub mod echo;
 pub mod ping_pong;
 pub mod spawn;
+pub mod sync;
 pub mod tasks;
 pub mod timers;
 pub mod tokio_set;
@@ -61,6 +62,8 @@ pub enum Theme {
     PingPong,
     /// [`timers`]
     Timers,
+    /// [`sync`]
+    Sync,
     /// [`echo`]
     Echo,
     /// [`blocking`]
@@ -73,11 +76,12 @@ pub enum Theme {
 
 impl Theme {
     /// All of them, in the order of tables.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Spawn,
         Self::Yield,
         Self::PingPong,
         Self::Timers,
+        Self::Sync,
         Self::Echo,
         Self::Blocking,
         Self::Tasks,
@@ -91,6 +95,7 @@ impl Theme {
             Self::Yield => "yield",
             Self::PingPong => "ping_pong",
             Self::Timers => "timers",
+            Self::Sync => "sync",
             Self::Echo => "echo",
             Self::Blocking => "blocking",
             Self::Tasks => "tasks",
@@ -105,6 +110,7 @@ impl Theme {
             Self::Yield => yielding::workloads(),
             Self::PingPong => ping_pong::workloads(),
             Self::Timers => timers::workloads(),
+            Self::Sync => sync::workloads(),
             Self::Echo => echo::workloads(),
             Self::Blocking => blocking::workloads(),
             Self::Tasks => tasks::workloads(),

@@ -1,0 +1,5 @@
+//! Locks, channels and limits.
+
+#![allow(missing_docs)]
+
+divisi_benches::bench_theme!(Sync);
