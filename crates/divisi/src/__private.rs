@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use divisi_task::TaskState;
 
+use crate::runtime::Report;
 use crate::{Clock, Handle, Runtime, Shutdown};
 
 /// How long a test whose root does not answer its time-out is waited for before the process is aborted.
@@ -105,15 +106,17 @@ impl Alarm {
 ///
 /// # Panics
 ///
-/// If the test does, if its time is up, or if tasks are left over; the message lists them.
+/// If the test does, if its time is up, if tasks are left over or have panicked with nobody awaiting them; the message lists them.
 #[doc(hidden)]
 pub fn run_test<F, T>(config: TestConfig, test: F) -> T
 where
     F: Future<Output = T>,
 {
+    let lost = LostPanics::default();
     let runtime = match Runtime::builder()
         .worker_threads(config.worker_threads)
         .clock(config.clock)
+        .exception_handler(lost.handler())
         .build()
     {
         Ok(runtime) => runtime,
@@ -167,7 +170,40 @@ where
             listing(&leftovers)
         );
     }
+    lost.check();
     output
+}
+
+/// Panics of tasks that nobody joined: in a test they are failures that nobody would see.
+#[derive(Clone, Default)]
+struct LostPanics(Arc<Mutex<Vec<String>>>);
+
+impl LostPanics {
+    fn handler(&self) -> impl Fn(&Report) + Send + Sync + use<> {
+        let lost = self.clone();
+        move |report| {
+            eprintln!("divisi: {report}");
+            if report.panic.is_some() && report.task.is_some() {
+                lost.all().push(report.to_string());
+            }
+        }
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// After the shutdown: all tasks have ended.
+    fn check(&self) {
+        let lost = std::mem::take(&mut *self.all());
+        if !lost.is_empty() {
+            panic!(
+                "{} of the test's tasks panicked and nobody awaited them (await their handles, and look at the result):\n{}",
+                lost.len(),
+                lost.join("\n")
+            );
+        }
+    }
 }
 
 /// Tasks that wait for something. Those that run or can run get a moment to end.

@@ -407,7 +407,8 @@ async fn siblings_of_an_error_come_to_the_end_of_what_they_shield() {
             Ok(())
         }
     };
-    let futures: Vec<std::pin::Pin<Box<dyn Future<Output = Result<(), u64>> + Send>>> = vec![
+    type Boxed = std::pin::Pin<Box<dyn Future<Output = Result<(), u64>> + Send>>;
+    let futures: [Boxed; 4] = [
         Box::pin(sibling(20)),
         Box::pin(after(10, Err(10))),
         Box::pin(sibling(30)),

@@ -57,7 +57,7 @@ pub struct BlockingPool {
 
 pub(crate) struct Shared {
     roster: Mutex<Roster<Runnable>>,
-    /// Notified, with the roster's lock, when the last thread has ended.
+    /// Notified when the last thread has ended, or the last but one.
     empty: Condvar,
     census: Census,
     registry: Arc<Registry>,
@@ -193,12 +193,13 @@ impl BlockingPool {
     /// Takes no more jobs, cancels those that have not started, and waits until every thread has ended, but no longer
     /// than `deadline`. Returns the jobs that were still running then; their threads end when they do.
     ///
-    /// May be called again, to wait for longer. A job of the pool that calls it waits for itself in vain.
+    /// May be called again, to wait for longer. Called by a job of the pool, it does not wait for that job.
     pub fn shutdown(&self, deadline: Duration) -> Vec<StuckJob> {
         self.shared.close();
         let until = Instant::now().checked_add(deadline);
+        let own = usize::from(worker::is_own(&self.shared));
         let mut roster = self.shared.roster.lock();
-        while !roster.is_empty() {
+        while !roster.is_down_to(own) {
             let timed_out = match until {
                 Some(until) => self.shared.empty.wait_until(&mut roster, until).timed_out(),
                 None => {

@@ -203,10 +203,11 @@ impl<J: Job> Roster<J> {
         (Vec::new(), instead.unwrap_or(Summons::Nobody))
     }
 
-    /// A thread that had left has run its stop hook. Returns whether the pool is empty now.
+    /// A thread that had left has run its stop hook. Returns whether somebody may wait for what is so now: that the pool is empty, or that the only
+    /// thread left is the one that waits.
     pub(super) fn left(&mut self) -> bool {
         self.leaving -= 1;
-        self.is_empty()
+        self.is_down_to(1)
     }
 
     /// Takes no more jobs. Returns the jobs that have not started, and the doorbells of all idle threads, which leave
@@ -220,9 +221,9 @@ impl<J: Job> Roster<J> {
         (std::mem::take(&mut self.queue), bells)
     }
 
-    /// No thread is on the roster, or on its way out.
-    pub(super) fn is_empty(&self) -> bool {
-        self.threads == 0 && self.leaving == 0
+    /// No more than this many threads are on the roster, or on their way out.
+    pub(super) fn is_down_to(&self, threads: usize) -> bool {
+        self.threads + self.leaving <= threads
     }
 
     pub(super) fn running(&self) -> impl Iterator<Item = Running> + '_ {

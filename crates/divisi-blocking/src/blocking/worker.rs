@@ -1,5 +1,6 @@
 //! The life of one thread of the blocking pool.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,8 +10,20 @@ use super::roster::{Duty, SeatId};
 use super::{Shared, misuse};
 use crate::job;
 
+thread_local! {
+    /// The address of the pool that this thread belongs to; 0 on others' threads.
+    static POOL: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Whether the calling thread is one of the pool's.
+pub(super) fn is_own(shared: &Arc<Shared>) -> bool {
+    // A pool lives as long as any of its threads, so none can have the address of another's.
+    POOL.get() == Arc::as_ptr(shared).addr()
+}
+
 /// Runs until the roster lets the thread go.
 pub(super) fn run(shared: &Arc<Shared>, seat: SeatId, doorbell: &Receiver<()>) {
+    POOL.set(Arc::as_ptr(shared).addr());
     // A new thread was summoned. It takes its job and summons the next thread before the start hook runs, so that a
     // slow hook keeps no other job waiting.
     let mut duty = shared.roster.lock().arrive(seat, Instant::now());
@@ -39,8 +52,8 @@ pub(super) fn run(shared: &Arc<Shared>, seat: SeatId, doorbell: &Receiver<()>) {
         };
     }
     shared.threads.stopping();
-    let empty = shared.roster.lock().left();
-    if empty {
+    let down = shared.roster.lock().left();
+    if down {
         shared.empty.notify_all();
     }
 }

@@ -388,7 +388,7 @@ impl Builder {
         Ok(Arc::new_cyclic(|weak: &Weak<Inner>| {
             let drivers = reactors
                 .iter()
-                .map(|reactor| Box::new(Driver::new(reactor.clone())) as Box<dyn Park>)
+                .map(|reactor| Box::new(Driver::new(reactor.clone(), self.handler.clone())) as Box<dyn Park>)
                 .collect();
             let unhandled = {
                 let handler = self.handler.clone();
@@ -498,7 +498,8 @@ fn spare_driver(
         let inner = weak
             .upgrade()
             .ok_or_else(|| io::Error::other("the runtime is being shut down"))?;
-        Ok(Box::new(Driver::new(inner.make_spare_reactor(seat)?)))
+        let reactor = inner.make_spare_reactor(seat)?;
+        Ok(Box::new(Driver::new(reactor, inner.handler().clone())))
     })
 }
 

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use divisi_reactor::{OutsideSleep, Reactor, Scratch, Wait};
 use divisi_scheduler::Park;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
+
+use super::report::{ExceptionHandler, Report};
 
 /// Events that a worker with nothing else to do takes in one turn.
 const EVENTS_PER_IDLE_TURN: usize = 1024;
@@ -21,21 +23,31 @@ pub(crate) struct Driver {
     failed: AtomicBool,
     /// Another event loop waits for this reactor's descriptor.
     outside: Mutex<Option<OutsideSleep>>,
+    /// Hears of wakers that panic.
+    handler: ExceptionHandler,
 }
 
 impl Driver {
-    pub(crate) fn new(reactor: Reactor) -> Driver {
+    pub(crate) fn new(reactor: Reactor, handler: ExceptionHandler) -> Driver {
         Driver {
             reactor,
             idle: Mutex::new(Scratch::new(EVENTS_PER_IDLE_TURN)),
             busy: Mutex::new(Scratch::new(EVENTS_PER_BUSY_TURN)),
             failed: AtomicBool::new(false),
             outside: Mutex::new(None),
+            handler,
         }
     }
 
-    fn turn(&self, scratch: &mut Scratch, wait: Wait) -> usize {
-        match self.reactor.turn(scratch, wait) {
+    /// Gives `scratch` back before it reports: the handler is foreign code.
+    fn turn(&self, mut scratch: MutexGuard<'_, Scratch>, wait: Wait) -> usize {
+        let turn = self.reactor.turn(&mut scratch, wait);
+        let panics = scratch.take_panics();
+        drop(scratch);
+        for panic in panics {
+            self.handler.handle(&Report::of_waker(panic));
+        }
+        match turn {
             Ok(turn) => turn.events + turn.timers,
             Err(error) => {
                 if !self.failed.swap(true, Ordering::Relaxed) {
@@ -53,7 +65,7 @@ impl Park for Driver {
     fn park(&self, limit: Option<Duration>) -> usize {
         drop(self.outside.lock().take());
         let until = limit.map(|limit| Instant::now() + limit);
-        self.turn(&mut self.idle.lock(), Wait::Until(until))
+        self.turn(self.idle.lock(), Wait::Until(until))
     }
 
     fn poll(&self, limit: usize) -> usize {
@@ -62,7 +74,7 @@ impl Park for Driver {
             return 0;
         };
         scratch.set_max_events(limit);
-        self.turn(&mut scratch, Wait::Poll)
+        self.turn(scratch, Wait::Poll)
     }
 
     fn unpark(&self) {

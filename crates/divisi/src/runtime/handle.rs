@@ -135,6 +135,11 @@ impl Handle {
     }
 
     /// Ends the runtime; see [`Runtime::shutdown`](crate::Runtime::shutdown).
+    ///
+    /// A [`LocalRuntime`](crate::LocalRuntime) should be ended on its own thread, by [its method](crate::LocalRuntime::shutdown) or by dropping it. The
+    /// futures of [`spawn_local`](crate::spawn_local) can be dropped on that thread only. So a shutdown from any other thread lets that thread, if it drives the
+    /// runtime meanwhile, end tasks within the grace, and then **leaks the futures of the local tasks that are left**; their handles resolve to an error, and the
+    /// report lists them.
     pub fn shutdown(&self, how: Shutdown) -> ShutdownReport {
         self.inner.shut_down(how, |deadline| {
             self.inner.scheduler().wait_empty(deadline);

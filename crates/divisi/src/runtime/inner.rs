@@ -274,6 +274,9 @@ impl Inner {
             // Errors of the poller are reported by the driver that waits in it.
             let _ = reactor.turn(&mut scratch, divisi_reactor::Wait::Poll);
         }
+        for panic in scratch.take_panics() {
+            self.handler.handle(&Report::of_waker(panic));
+        }
     }
 }
 

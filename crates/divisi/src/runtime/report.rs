@@ -76,6 +76,21 @@ impl From<UnhandledPanic> for Report {
 }
 
 impl Report {
+    /// A panic in a waker that an event or a timer woke. It is no task of divisi's: whoever made the waker has to look.
+    pub(super) fn of_waker(panic: Box<dyn Any + Send>) -> Report {
+        Report {
+            message: format!(
+                "a waker that was to be told of an event or a timer panicked: {}",
+                panic_message(&*panic)
+            ),
+            task: None,
+            task_name: None,
+            spawned_at: None,
+            error: None,
+            panic: Some(panic),
+        }
+    }
+
     /// A panic in the user's hook for threads.
     pub(super) fn of_hook(which: &str, panic: Box<dyn Any + Send>) -> Report {
         Report {

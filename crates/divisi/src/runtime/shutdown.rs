@@ -125,7 +125,15 @@ pub(crate) fn run(
     for task in inner.registry().list() {
         inner.abort(&task);
     }
-    let stuck = inner.registry().list().iter().map(TaskInfo::from).collect();
+    // Whoever shuts down from inside is still there, and not stuck.
+    let own = divisi_task::current::id();
+    let stuck = inner
+        .registry()
+        .list()
+        .iter()
+        .filter(|task| Some(task.id()) != own)
+        .map(TaskInfo::from)
+        .collect();
     drop(stopped);
     inner.close_reactors();
     inner.stop_companions(end);

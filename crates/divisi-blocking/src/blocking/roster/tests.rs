@@ -240,7 +240,7 @@ impl History {
             self.happen(&Event::TimeOut(0));
         }
         assert!(
-            self.roster.is_empty(),
+            self.roster.is_down_to(0),
             "threads are left: {:?}",
             self.roster
         );
@@ -289,12 +289,13 @@ fn a_thread_that_is_leaving_takes_no_place_under_the_cap() {
     assert!(matches!(roster.next(seat, now), Duty::Rest));
     assert!(matches!(roster.time_out(seat, now), Duty::Leave));
     // Its stop hook has not returned yet.
-    assert!(!roster.is_empty());
+    assert!(!roster.is_down_to(0));
     assert!(matches!(
         roster.submit(Numbered(2, stub)),
         Ok(Summons::Start(..))
     ));
-    assert!(!roster.left());
+    roster.left();
+    assert!(roster.is_down_to(1) && !roster.is_down_to(0));
 }
 
 #[test]
