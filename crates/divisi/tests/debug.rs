@@ -98,7 +98,7 @@ fn a_chain_of_a_hundred_thousand_tasks_is_shown_and_dropped_without_recursion() 
             }
         }
     });
-    let graph = debug::call_graph_of(&runtime.handle());
+    let graph = debug::call_graph_of(runtime.handle());
     assert_eq!(graph.roots.len(), 1);
     assert_eq!(graph.tasks(), LENGTH);
     assert_eq!(graph.to_string().lines().count(), LENGTH);

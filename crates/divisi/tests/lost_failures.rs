@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use divisi::Runtime;
 use divisi::__private::{TestConfig, run_test};
+use divisi::Runtime;
 
 /// Far more than a machine under load needs.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -42,7 +42,9 @@ fn a_waker_that_panics_in_a_turn_of_the_reactor_is_reported() {
     let message = runtime.block_on(async {
         let mut bad = Box::pin(divisi::time::sleep(Duration::from_millis(1)));
         poll_fn(|_| {
-            let polled = bad.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::new(Bad))));
+            let polled = bad
+                .as_mut()
+                .poll(&mut Context::from_waker(&Waker::from(Arc::new(Bad))));
             assert!(polled.is_pending());
             Poll::Ready(())
         })
@@ -51,7 +53,9 @@ fn a_waker_that_panics_in_a_turn_of_the_reactor_is_reported() {
         divisi::time::sleep(Duration::from_millis(5)).await;
         divisi::spawn_blocking(move || {
             let mut reports = received.iter();
-            reports.find(|(_, panic)| *panic).map(|(message, _)| message)
+            reports
+                .find(|(_, panic)| *panic)
+                .map(|(message, _)| message)
         })
         .await
         .unwrap()
@@ -74,7 +78,10 @@ fn a_test_fails_if_a_task_panicked_and_nobody_awaited_it() {
         });
     }));
     let message = *failed.unwrap_err().downcast::<String>().unwrap();
-    assert!(message.contains("1 of the test's tasks panicked and nobody awaited them"), "{message}");
+    assert!(
+        message.contains("1 of the test's tasks panicked and nobody awaited them"),
+        "{message}"
+    );
     assert!(message.contains("unseen (this is meant)"), "{message}");
     assert!(message.contains("lost_failures.rs"), "{message}");
 }

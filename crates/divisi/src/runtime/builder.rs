@@ -388,7 +388,9 @@ impl Builder {
         Ok(Arc::new_cyclic(|weak: &Weak<Inner>| {
             let drivers = reactors
                 .iter()
-                .map(|reactor| Box::new(Driver::new(reactor.clone(), self.handler.clone())) as Box<dyn Park>)
+                .map(|reactor| {
+                    Box::new(Driver::new(reactor.clone(), self.handler.clone())) as Box<dyn Park>
+                })
                 .collect();
             let unhandled = {
                 let handler = self.handler.clone();
