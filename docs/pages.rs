@@ -23,6 +23,7 @@ pages! {
     which_primitive: "which-primitive.md",
     guide_coming_from_tokio: "guide/coming-from-tokio.md",
     guide_cpu_work: "guide/cpu-work.md",
+    guide_gathering: "guide/gathering.md",
     guide_tuning: "guide/tuning.md",
     examples: "examples.md",
     architecture: "architecture.md",
@@ -45,6 +46,7 @@ pages! {
     decision_0008: "decisions/0008-ticker-off.md",
     decision_0009: "decisions/0009-cancelling-unwinds.md",
     decision_0010: "decisions/0010-lanes-not-rayon.md",
+    decision_0011: "decisions/0011-own-set-of-futures.md",
 }
 
 #[cfg(test)]
