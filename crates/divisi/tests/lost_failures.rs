@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
@@ -95,26 +96,37 @@ fn a_test_may_have_tasks_whose_panics_it_looks_at() {
 }
 
 #[test]
-fn a_runtime_dropped_by_its_own_blocking_job_does_not_wait_for_that_job() {
+fn a_runtime_ended_by_its_own_blocking_job_waits_for_the_others_but_not_for_that_one() {
     let (runtime, _received) = reporting(1);
-    let handle = runtime.handle().clone();
+    let guard = runtime.enter();
+    let (go, gone) = channel::<()>();
+    let (begins, begun) = channel();
+    let ended = Arc::new(AtomicBool::new(false));
+    drop(divisi::spawn_blocking({
+        let ended = ended.clone();
+        move || {
+            begins.send(()).unwrap();
+            // Let go when the shutdown begins.
+            assert!(gone.recv().is_err());
+            ended.store(true, Ordering::SeqCst);
+        }
+    }));
+    begun.recv_timeout(LIMIT).unwrap();
     let (told, tell) = channel();
-    let other = handle.block_on(async move {
-        // A second job, which ends when it is let go, must still be waited for.
-        let (go, gone) = channel::<()>();
-        let other = divisi::spawn_blocking(move || gone.recv().is_err());
-        drop(divisi::spawn_blocking(move || {
+    let job = {
+        let handle = runtime.handle().clone();
+        move || {
             let begin = Instant::now();
             drop(go);
-            let report = runtime.shutdown(divisi::Shutdown::now().patience(LIMIT));
-            drop(runtime);
-            told.send((report, begin.elapsed())).unwrap();
-        }));
-        other.await
-    });
-    let (report, took) = tell.recv_timeout(2 * LIMIT).unwrap();
+            let report = handle.shutdown(divisi::Shutdown::now().patience(LIMIT));
+            told.send((report, begin.elapsed(), ended.load(Ordering::SeqCst)))
+                .unwrap();
+        }
+    };
+    drop(divisi::spawn_blocking(job));
+    let (report, took, other_had_ended) = tell.recv_timeout(2 * LIMIT).unwrap();
     assert!(took < LIMIT, "it has waited for itself: {took:?}");
+    assert!(other_had_ended);
     assert!(report.stuck.is_empty(), "{report}");
-    // It had ended, or was cancelled before it began.
-    drop(other);
+    drop(guard);
 }
