@@ -29,7 +29,7 @@ use divisi_reactor::read_to_hyper;
 use futures_io::{AsyncRead, AsyncWrite};
 use hyper::rt::{Executor, Read, ReadBufCursor, Sleep, Timer, Write};
 
-use crate::io::Async;
+use crate::io::{Async, StreamReader};
 use crate::net::{StreamInside, TcpStream, UnixStream};
 use crate::{task, time};
 
@@ -130,6 +130,14 @@ hyper_io!(
 );
 hyper_io!(
     impl [T: AsyncRead + AsyncWrite + Unpin] for HyperIo<T>, |this| &mut this.0, read: poll_read_into
+);
+// What was read before the connection went to hyper is part of the first request.
+hyper_io!(
+    impl [S: AsyncRead + AsyncWrite + Unpin] for StreamReader<S>, |this| this, read: poll_read_into
+);
+#[cfg(feature = "tls")]
+hyper_io!(
+    impl [S: AsyncRead + AsyncWrite + Unpin] for crate::tls::TlsStream<S>, |this| this, read: poll_read_into
 );
 
 /// A stream of the traits of futures-io as hyper wants it: a TLS stream, say, or one that counts.

@@ -38,7 +38,7 @@
 //! | do things concurrently | [`spawn`], [`join!`], [`try_join!`], [`select!`], [`future`], [`task`] |
 //! | do many things of one kind | [`task::JoinSet`], [`join_all`], [`try_join_all`], [`stream`] |
 //! | wait for time | [`time`] |
-//! | talk to others | [`net`], [`io`] |
+//! | talk to others | [`net`], [`io`], [`protocol`] |
 //! | call what waits | [`spawn_blocking`] |
 //! | compute | [`offload`], [`compute`] |
 //! | run other programs | [`process`] |
@@ -73,6 +73,7 @@ pub mod io;
 pub mod limit;
 pub mod net;
 pub mod process;
+pub mod protocol;
 pub mod queue;
 pub mod runtime;
 pub mod scope;
@@ -81,6 +82,8 @@ pub mod stream;
 pub mod sync;
 pub mod task;
 pub mod time;
+#[cfg(feature = "tls")]
+pub mod tls;
 #[cfg(feature = "tower")]
 pub mod tower;
 pub mod wrap;

@@ -30,7 +30,7 @@ use divisi_reactor::read_to_tokio;
 use futures_io::{AsyncRead, AsyncWrite};
 use tokio::io::ReadBuf;
 
-use super::{Async, PipeReader, PipeWriter};
+use super::{Async, PipeReader, PipeWriter, StreamReader, StreamWriter};
 use crate::net::{
     OwnedReadHalf, OwnedWriteHalf, ReadHalf, StreamInside, StreamSocket, TcpStream, UnixStream,
     WriteHalf,
@@ -151,3 +151,11 @@ tokio_read!(impl [T: AsFd] for Async<T> where for<'io> &'io T: Read);
 tokio_read!(impl [T: AsFd] for &Async<T> where for<'io> &'io T: Read);
 tokio_write!(impl [T: AsFd] for Async<T> where for<'io> &'io T: Write);
 tokio_write!(impl [T: AsFd] for &Async<T> where for<'io> &'io T: Write);
+tokio_read!(impl [R: AsyncRead + Unpin] for StreamReader<R>);
+tokio_write!(impl [S: AsyncWrite + Unpin] for StreamReader<S>);
+tokio_read!(impl [S: AsyncRead + Unpin] for StreamWriter<S>);
+tokio_write!(impl [W: AsyncWrite + Unpin] for StreamWriter<W>);
+#[cfg(feature = "tls")]
+tokio_read!(impl [S: AsyncRead + AsyncWrite + Unpin] for crate::tls::TlsStream<S>);
+#[cfg(feature = "tls")]
+tokio_write!(impl [S: AsyncRead + AsyncWrite + Unpin] for crate::tls::TlsStream<S>);
