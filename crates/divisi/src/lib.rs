@@ -37,6 +37,7 @@
 //! | cancel what belongs together | [`scope`], [`time::timeout`], [`shield`] |
 //! | do things concurrently | [`spawn`], [`join!`], [`try_join!`], [`select!`], [`future`], [`task`] |
 //! | do many things of one kind | [`task::JoinSet`], [`join_all`], [`try_join_all`], [`stream`] |
+//! | clean up, also when cancelled | [`finally`], [`with`], [`cleanup`] |
 //! | wait for time | [`time`] |
 //! | talk to others | [`net`], [`io`], [`protocol`] |
 //! | call what waits | [`spawn_blocking`] |
@@ -62,6 +63,7 @@ mod pool;
 pub mod channel;
 #[cfg(feature = "codec")]
 pub mod codec;
+pub mod cleanup;
 pub mod compute;
 pub mod context_var;
 pub mod debug;
@@ -91,6 +93,7 @@ pub mod wrap;
 #[doc(hidden)]
 pub mod __private;
 
+pub use cleanup::{finally, with};
 pub use compute::{offload, offload_scope, offload_to};
 pub use context::EnterGuard;
 pub use divisi_macros::{main, test};
@@ -99,7 +102,8 @@ pub use group::task_group;
 pub use io::prelude;
 pub use pool::spawn_blocking;
 pub use runtime::{
-    BuildError, Clock, Handle, LocalRuntime, Runtime, Shutdown, ShutdownReport, run,
+    BuildError, Clock, Handle, Interrupted, LocalRuntime, Runtime, Shutdown, ShutdownReport, run,
+    run_interruptible,
 };
 pub use scope::{CancelScope, move_on_after, shield, timeout_scope};
 pub use task::{JoinError, JoinHandle, spawn, spawn_local, spawn_reporting, yield_now};

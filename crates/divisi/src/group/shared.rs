@@ -163,25 +163,14 @@ fn report_of<E>(failure: Failure<E>) -> Report {
                 panic: error.try_into_panic().ok(),
             }
         }
-        Failure::Error(_) => lost(format!(
+        Failure::Error(_) => Report::new(format!(
             "a task of a group ended with an error of type `{kind}`, and nobody is left to hear of it: its group panicked, or was dropped"
         )),
-        Failure::Group(inner) => lost(format!(
+        Failure::Group(inner) => Report::new(format!(
             "a task group inside a group ended with {} failures of type `{kind}`, and nobody is left to hear of them: the outer group panicked, or was \
              dropped",
             inner.failures().len()
         )),
-    }
-}
-
-fn lost(message: String) -> Report {
-    Report {
-        message,
-        task: None,
-        task_name: None,
-        spawned_at: None,
-        error: None,
-        panic: None,
     }
 }
 

@@ -18,6 +18,7 @@ use super::report::{ExceptionHandler, Report};
 #[cfg(feature = "tokio-compat")]
 use super::tokio_compat::{TokioChoice, TokioCompat};
 use super::{LocalRuntime, Runtime};
+use crate::cleanup::orphan::Orphans;
 use crate::compute::{self, NamedPools};
 use crate::context;
 use crate::net::Resolver;
@@ -31,6 +32,8 @@ const BLOCKING_THREADS: usize = 512;
 const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// A poll longer than this is worth a thread: Go's sysmon uses the same 10 ms.
 const STALL_THRESHOLD: Duration = Duration::from_millis(10);
+/// How long a cancelled scope waits for a clean-up: as long as a dropped runtime waits for what does not return.
+pub(crate) const DEFAULT_CLEANUP_DEADLINE: Duration = Duration::from_secs(5);
 /// Every reason for a pool to refuse its settings.
 const CHECKED: &str = "the settings of the pools were checked before";
 /// Set to anything but `0`: all sources of a runtime use one reactor, whatever the builder says.
@@ -123,6 +126,8 @@ pub struct Builder {
     stall_threshold: Option<Duration>,
     spare_workers: Option<usize>,
     shared_reactor: bool,
+    cleanup_deadline: Duration,
+    ctrl_c: bool,
     handler: ExceptionHandler,
     hooks: ThreadHooks,
     #[cfg(feature = "tokio-compat")]
@@ -147,6 +152,8 @@ impl Builder {
             stall_threshold: Some(STALL_THRESHOLD),
             spare_workers: None,
             shared_reactor: false,
+            cleanup_deadline: DEFAULT_CLEANUP_DEADLINE,
+            ctrl_c: true,
             handler: ExceptionHandler::default(),
             hooks: ThreadHooks::default(),
             #[cfg(feature = "tokio-compat")]
@@ -272,6 +279,19 @@ impl Builder {
     /// ```
     pub fn exception_handler(mut self, handler: impl Fn(&Report) + Send + Sync + 'static) -> Self {
         self.handler = ExceptionHandler::new(handler);
+        self
+    }
+
+    /// Whether [`Runtime::run`] takes Ctrl-C; it does if not given. [`Runtime::block_on`] and [`run`](crate::run) never do.
+    pub fn ctrl_c(mut self, on: bool) -> Self {
+        self.ctrl_c = on;
+        self
+    }
+
+    /// How long a [clean-up](crate::cleanup) may take while a cancelled scope, or the shutdown, waits for it; 5 s if not given.
+    /// [`Duration::MAX`] for no limit. What is over it is cut off and reported to the exception handler.
+    pub fn cleanup_deadline(mut self, limit: Duration) -> Self {
+        self.cleanup_deadline = limit;
         self
     }
 
@@ -479,6 +499,9 @@ impl Builder {
                 compute: compute.build().expect(CHECKED),
                 named_pools: NamedPools::default(),
                 resolver: Resolver::default(),
+                cleanup_deadline: self.cleanup_deadline,
+                ctrl_c: self.ctrl_c,
+                orphans: Orphans::default(),
                 handler: self.handler,
                 hooks: self.hooks,
                 #[cfg(feature = "tokio-compat")]

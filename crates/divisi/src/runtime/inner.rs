@@ -5,7 +5,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use divisi_blocking::{BlockingPool, ComputePool};
 use divisi_reactor::{Clock, Reactor};
@@ -15,6 +15,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::report::{ExceptionHandler, Report};
 use super::shutdown::{self, Shutdown, ShutdownReport};
+use crate::cleanup::orphan::Orphans;
 use crate::compute::NamedPools;
 use crate::net::Resolver;
 
@@ -31,6 +32,9 @@ pub(crate) struct Inner {
     pub(super) compute: ComputePool,
     pub(super) named_pools: NamedPools,
     pub(super) resolver: Resolver,
+    pub(super) cleanup_deadline: Duration,
+    pub(super) ctrl_c: bool,
+    pub(super) orphans: Orphans,
     pub(super) handler: ExceptionHandler,
     pub(super) hooks: ThreadHooks,
     #[cfg(feature = "tokio-compat")]
@@ -123,6 +127,18 @@ impl Inner {
     /// The registry shard of the pools' jobs: the last, which no worker uses.
     pub(crate) fn job_shard(&self) -> usize {
         self.reactors.len() + 1
+    }
+
+    pub(crate) fn cleanup_deadline(&self) -> Duration {
+        self.cleanup_deadline
+    }
+
+    pub(super) fn handles_ctrl_c(&self) -> bool {
+        self.ctrl_c
+    }
+
+    pub(crate) fn orphans(&self) -> &Orphans {
+        &self.orphans
     }
 
     pub(crate) fn handler(&self) -> &ExceptionHandler {

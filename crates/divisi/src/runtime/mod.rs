@@ -2,11 +2,13 @@
 
 mod builder;
 mod callback;
+mod cleanups;
 #[cfg(feature = "criterion")]
 mod criterion;
 mod driver;
 mod handle;
 mod inner;
+mod interrupt;
 mod local;
 mod metrics;
 mod report;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 
 use divisi_task::JoinHandle;
 
+pub(crate) use builder::DEFAULT_CLEANUP_DEADLINE;
 pub(crate) use builder::pool_hooks;
 pub use builder::{BuildError, Builder, Clock};
 pub use callback::CallHandle;
@@ -30,11 +33,12 @@ pub use divisi_scheduler::{SchedulerMetrics, WorkerMetrics};
 pub use handle::Handle;
 pub(crate) use handle::spawn_on;
 pub(crate) use inner::Inner;
+pub use interrupt::{Interrupted, run_interruptible};
 pub use local::LocalRuntime;
 pub(crate) use local::spawn_local_on;
 pub use metrics::RuntimeMetrics;
-pub(crate) use report::ExceptionHandler;
 pub use report::Report;
+pub(crate) use report::{ExceptionHandler, panic_message};
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use tasks::TaskInfo;
 
@@ -171,11 +175,16 @@ impl fmt::Debug for Runtime {
 /// ```
 #[track_caller]
 pub fn run<F: Future>(future: F) -> F::Output {
+    new_for_run().block_on(future)
+}
+
+#[track_caller]
+fn new_for_run() -> Runtime {
     if divisi_scheduler::is_worker_thread() {
         panic!("{}", divisi_scheduler::BlockOnError::Nested);
     }
     match Runtime::new() {
-        Ok(runtime) => runtime.block_on(future),
+        Ok(runtime) => runtime,
         Err(error) => panic!("could not start a divisi runtime: {error}"),
     }
 }

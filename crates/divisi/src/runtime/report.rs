@@ -76,18 +76,27 @@ impl From<UnhandledPanic> for Report {
 }
 
 impl Report {
-    /// A panic in a waker that an event or a timer woke. It is no task of divisi's: whoever made the waker has to look.
-    pub(super) fn of_waker(panic: Box<dyn Any + Send>) -> Report {
+    /// A report of which nothing is known but what happened.
+    pub(crate) fn new(message: String) -> Report {
         Report {
-            message: format!(
-                "a waker that was to be told of an event or a timer panicked: {}",
-                panic_message(&*panic)
-            ),
+            message,
             task: None,
             task_name: None,
             spawned_at: None,
             error: None,
+            panic: None,
+        }
+    }
+
+    /// A panic in a waker that an event or a timer woke. It is no task of divisi's: whoever made the waker has to look.
+    pub(super) fn of_waker(panic: Box<dyn Any + Send>) -> Report {
+        let message = format!(
+            "a waker that was to be told of an event or a timer panicked: {}",
+            panic_message(&*panic)
+        );
+        Report {
             panic: Some(panic),
+            ..Report::new(message)
         }
     }
 

@@ -3,6 +3,7 @@
 //! 1. *Stop accepting*: spawns from threads outside the runtime are refused.
 //! 2. *Grace*: the tasks that live may end by themselves; they may still spawn, block and compute.
 //! 3. *Abort*: every spawn is refused; tasks that still live are cancelled, which drops their futures at once unless they are inside a poll.
+//!    Then the clean-ups that the dropped futures left behind run here, up to their limit; see [`cleanup`](crate::cleanup).
 //! 4. *Pools*: jobs that have not started are cancelled; running ones get until the deadline.
 //! 5. *Stop*: workers leave as soon as the poll they are in returns; those that have not by the deadline are reported and left alone.
 //! 6. *Close*: the reactors wake whoever still waits, with an error.
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use divisi_task::TaskState;
 
-use super::Inner;
 use super::tasks::TaskInfo;
+use super::{Inner, cleanups};
 
 /// How long a dropped runtime waits for polls and jobs that do not return.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);
@@ -57,6 +58,11 @@ pub struct ShutdownReport {
     pub cancelled: Vec<TaskInfo>,
     /// Tasks and jobs that were still inside a poll or a closure at the very end. Their threads were left behind.
     pub stuck: Vec<TaskInfo>,
+    /// Clean-ups whose future had been dropped, so that they ran at the root of the runtime; see
+    /// [`finally_owned`](crate::cleanup::finally_owned). Counted over the life of the runtime.
+    pub cleanups_adopted: usize,
+    /// Those of them that had not ended when their limit was over.
+    pub cleanups_cut_off: usize,
     /// How long the shutdown took.
     pub took: Duration,
 }
@@ -64,7 +70,7 @@ pub struct ShutdownReport {
 impl ShutdownReport {
     /// Whether everything ended by itself.
     pub fn is_clean(&self) -> bool {
-        self.cancelled.is_empty() && self.stuck.is_empty()
+        self.cancelled.is_empty() && self.stuck.is_empty() && self.cleanups_cut_off == 0
     }
 }
 
@@ -77,6 +83,9 @@ impl fmt::Display for ShutdownReport {
             self.cancelled.len(),
             self.stuck.len()
         )?;
+        if self.cleanups_cut_off != 0 {
+            write!(f, ", {} clean-ups cut off", self.cleanups_cut_off)?;
+        }
         for task in &self.cancelled {
             write!(f, "\n  cancelled: {task}")?;
         }
@@ -109,12 +118,13 @@ pub(crate) fn run(
     let alive = inner.registry().list();
     let cancelled: Vec<TaskInfo> = alive
         .iter()
-        .filter(|task| task.state() != TaskState::Finished)
+        .filter(|task| task.state() != TaskState::Finished && !inner.orphans().has(task.id()))
         .map(TaskInfo::from)
         .collect();
     for task in alive {
         inner.abort(&task);
     }
+    let mut cleanups_cut_off = cleanups::run(inner);
 
     let end = deadline(Instant::now(), how.patience);
     // Before the pools are waited for: a job that does not end must not use up the workers' share of the patience.
@@ -134,12 +144,15 @@ pub(crate) fn run(
         .filter(|task| Some(task.id()) != own)
         .map(TaskInfo::from)
         .collect();
+    cleanups_cut_off += inner.orphans().take(true).len();
     drop(stopped);
     inner.close_reactors();
     inner.stop_companions(end);
     ShutdownReport {
         cancelled,
         stuck,
+        cleanups_adopted: inner.orphans().total(),
+        cleanups_cut_off,
         took: begin.elapsed(),
     }
 }

@@ -65,6 +65,14 @@ impl Cut {
         }
     }
 
+    /// Something that ends with the scope around it, and cannot be cancelled itself.
+    pub(crate) fn ends_with_outer() -> Cut {
+        Cut {
+            ends_with_outer: true,
+            ..Cut::new()
+        }
+    }
+
     /// The scope of a group's body.
     pub(crate) fn of_group(node: Arc<Node>) -> Cut {
         Cut {
@@ -88,6 +96,7 @@ impl Cut {
     /// Whether this scope itself has to end.
     pub(crate) fn must_end(&self) -> bool {
         self.cancelled
+            || self.ends_with_outer && freeze::mode() != Mode::Live
             || self.node.as_ref().is_some_and(|node| {
                 if self.ends_with_outer {
                     node.is_cancelled()

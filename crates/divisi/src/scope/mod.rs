@@ -35,6 +35,7 @@ pub use cancel_scope::{CancelScope, Cancelled, Run};
 pub(crate) use cancel_scope::{deadline_passed, outer_reports};
 pub(crate) use cut::{Cut, Step};
 pub use limited::{TimeoutScope, move_on_after, move_on_at, timeout_scope};
+pub(crate) use shield::Guard;
 pub use shield::{Shield, shield};
 
 /// The nearest deadline of the scopes around the caller, up to the first shield; `None` if there is none, or outside of a poll.

@@ -286,7 +286,6 @@ impl Hold {
     }
 
     /// Wakes this one when a scope around it is cancelled.
-    #[expect(dead_code, reason = "for clean-ups")]
     pub(crate) fn set_waker(&self, waker: &Waker) {
         {
             let inner = self.node.inner.lock();
