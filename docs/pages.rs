@@ -22,6 +22,7 @@ pages! {
     introduction: "introduction.md",
     which_primitive: "which-primitive.md",
     guide_coming_from_tokio: "guide/coming-from-tokio.md",
+    guide_structured_concurrency: "guide/structured-concurrency.md",
     guide_cpu_work: "guide/cpu-work.md",
     guide_gathering: "guide/gathering.md",
     guide_tuning: "guide/tuning.md",

@@ -4,9 +4,9 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use divisi_task::{Registry, UnhandledPanic};
+use divisi_task::{Registry, Runnable, TaskRef, UnhandledPanic};
 
 use crate::census::Jump;
 use crate::park::Park;
@@ -60,6 +60,36 @@ impl fmt::Debug for Spares {
     }
 }
 
+/// Telling of polls that take long, for debugging: each poll is timed, which costs two looks at the clock.
+pub struct LongPolls {
+    /// A poll longer than this is told of, when it is over.
+    pub threshold: Duration,
+    /// Told the task and how long its poll took, on the worker.
+    pub report: ReportLongPoll,
+}
+
+/// What is told of a long poll.
+pub type ReportLongPoll = Box<dyn Fn(&TaskRef, Duration) + Send + Sync>;
+
+impl LongPolls {
+    pub(crate) fn watch(&self, task: Runnable) {
+        let (polled, begin) = (task.task(), Instant::now());
+        task.run();
+        let took = begin.elapsed();
+        if took > self.threshold {
+            (self.report)(&polled, took);
+        }
+    }
+}
+
+impl fmt::Debug for LongPolls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LongPolls")
+            .field("threshold", &self.threshold)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Runs on a thread that takes a seat, with the seat's number; what it returns is dropped when the thread leaves the seat.
 pub type EnterSeat = Arc<dyn Fn(usize) -> Box<dyn Any> + Send + Sync>;
 
@@ -81,6 +111,8 @@ pub struct Setup {
     pub unhandled_panic: Arc<dyn Fn(UnhandledPanic) + Send + Sync>,
     /// Spare workers, if there shall be any.
     pub spares: Option<Spares>,
+    /// Whom to tell of long polls, if anybody.
+    pub long_polls: Option<LongPolls>,
     /// With a virtual clock: if its argument says that nothing runs, moves time to the next deadline, fires what is due and says
     /// whether there was any. It must ask after it has made sure that no driver is handing out what came due before.
     pub jump: Option<Jump>,

@@ -53,7 +53,7 @@ mod thread_state;
 mod threads;
 mod worker;
 
-pub use config::{EnterSeat, Setup, Spares};
+pub use config::{EnterSeat, LongPolls, ReportLongPoll, Setup, Spares};
 pub use lowered::mark_lowered;
 pub use metrics::{SchedulerMetrics, WorkerMetrics};
 pub use park::Park;

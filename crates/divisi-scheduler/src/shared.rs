@@ -19,7 +19,7 @@ use divisi_task::{Cause, Inbox, Registry, Runnable, Schedule, TaskId, UnhandledP
 use parking_lot::Mutex;
 
 use crate::census::Census;
-use crate::config::{EnterSeat, LONG_QUEUE, Setup, Spares};
+use crate::config::{EnterSeat, LONG_QUEUE, LongPolls, Setup, Spares};
 use crate::context;
 use crate::emptying::Emptying;
 use crate::idle::Idle;
@@ -64,6 +64,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     pub(crate) background: bool,
     pub(crate) enter: EnterSeat,
+    pub(crate) long_polls: Option<LongPolls>,
     unhandled_panic: Arc<dyn Fn(UnhandledPanic) + Send + Sync>,
     phase: AtomicU8,
 }
@@ -87,6 +88,7 @@ impl Shared {
             lookout: Lookout::default(),
             monitor: Monitor::default(),
             census: Census::new(setup.jump),
+            long_polls: setup.long_polls,
             emptying: Emptying::default(),
             registry: setup.registry,
             background: setup.background,

@@ -110,7 +110,10 @@ impl Worker {
         let seat = self.seat();
         seat.counters.polls.add(1);
         seat.polling.store(task.id().as_u64(), Ordering::Relaxed);
-        task.run();
+        match &self.shared().long_polls {
+            None => drop(task.run()),
+            Some(long_polls) => long_polls.watch(task),
+        }
         spare::recall(self.shared(), self.context.seat);
     }
 

@@ -117,6 +117,7 @@ where
         .worker_threads(config.worker_threads)
         .clock(config.clock)
         .exception_handler(lost.handler())
+        .debug(true)
         .build()
     {
         Ok(runtime) => runtime,

@@ -61,9 +61,9 @@ mod context;
 mod pool;
 
 pub mod channel;
+pub mod cleanup;
 #[cfg(feature = "codec")]
 pub mod codec;
-pub mod cleanup;
 pub mod compute;
 pub mod context_var;
 pub mod debug;

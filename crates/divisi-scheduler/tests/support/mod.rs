@@ -158,6 +158,7 @@ fn build_with(workers: usize, background: bool, jump: Option<Jump>, most: usize)
                 Box::new(move |stall| stalls.lock().unwrap().push(stall))
             },
         }),
+        long_polls: None,
         jump,
     });
     scheduler.start().unwrap();

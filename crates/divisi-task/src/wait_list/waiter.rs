@@ -83,7 +83,7 @@ where
 
     /// How it stands. While it waits, the context's waker becomes the one to be woken.
     ///
-    /// At the [last try](crate::freeze::Mode::LastTry) of a future that is being frozen, one that waits leaves the list.
+    /// In a future that is being [frozen](crate::freeze), one that waits leaves the list.
     pub fn poll_turn(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Turn {
         let this = self.as_mut().into_ref().get_ref();
         match this.node.standing() {
@@ -91,7 +91,7 @@ where
             Standing::Chosen => return Turn::Chosen,
             Standing::Waiting => {}
         }
-        if freeze::mode() == Mode::LastTry {
+        if freeze::mode() != Mode::Live {
             // Chosen meanwhile or not: it leaves, and what it was given goes to the next.
             self.leave();
             return Turn::Waiting;
@@ -113,8 +113,7 @@ where
     }
 
     /// Waits in a lane, unless `attempt` has a result. It is called under the lock, with the state and this waiter's
-    /// ticket. At the [last try](crate::freeze::Mode::LastTry) of a future that is being frozen it leaves the lane at
-    /// once.
+    /// ticket. In a future that is being [frozen](crate::freeze) it leaves the lane at once.
     ///
     /// # Panics
     ///
@@ -161,7 +160,7 @@ where
         this.node.set(Standing::Waiting);
         drop(locked);
         drop(waker);
-        if freeze::mode() == Mode::LastTry {
+        if freeze::mode() != Mode::Live {
             // Only now: `attempt` may have told the others already that it waits, and leaving takes that back.
             self.leave();
         }

@@ -63,6 +63,10 @@ pub(super) fn adopt(cleanup: Owned, at: &'static Location<'static>) {
         );
     };
     handle.inner().orphans().0.lock().total += 1;
+    if handle.inner().debugs() {
+        let message = "a clean-up lost its place, because its future was dropped, and runs at the root of the runtime";
+        report(message.to_owned(), at, Some(&handle));
+    }
     let task = Orphan {
         cleanup: Some(cleanup),
         at,

@@ -180,6 +180,7 @@ impl<E: Send + 'static> Group<E> {
         }
         if let Err(why) = self.shared.admit() {
             drop(future);
+            self.shared.note_refusal(at, why);
             return Child::refused(at, why);
         }
         let leave = Leave(&self.shared);

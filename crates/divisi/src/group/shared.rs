@@ -2,6 +2,7 @@
 
 use std::any::type_name;
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -75,6 +76,19 @@ impl<E> Shared<E> {
         }
         state.alive += 1;
         Ok(())
+    }
+
+    /// In debug mode: tells of a task that was spawned into a group that has ended.
+    pub(super) fn note_refusal(&self, at: &'static Location<'static>, why: &str) {
+        let runtime = {
+            let state = self.state.lock();
+            state.runtime.clone().filter(|_| state.ended)
+        };
+        if let Some(runtime) = runtime.filter(|runtime| runtime.inner().debugs()) {
+            runtime.report(&Report::new(format!(
+                "a task spawned at {at} does not run: {why}. Its `Group` handle outlived the group"
+            )));
+        }
     }
 
     /// Something failed: the rest is cancelled.

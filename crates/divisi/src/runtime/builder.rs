@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use divisi_blocking::{BlockingPool, ComputePool, ComputePriority, ComputeYield};
 use divisi_reactor::{Reactor, TimerSlack};
-use divisi_scheduler::{Park, Scheduler, Setup, Spares, Stall};
+use divisi_scheduler::{LongPolls, Park, Scheduler, Setup, Spares, Stall};
 use divisi_task::Registry;
 use parking_lot::{Condvar, Mutex};
 
@@ -17,6 +17,7 @@ use super::inner::{End, Inner, ThreadHooks};
 use super::report::{ExceptionHandler, Report};
 #[cfg(feature = "tokio-compat")]
 use super::tokio_compat::{TokioChoice, TokioCompat};
+use super::unhandled::UnhandledPanics;
 use super::{LocalRuntime, Runtime};
 use crate::cleanup::orphan::Orphans;
 use crate::compute::{self, NamedPools};
@@ -36,6 +37,10 @@ const STALL_THRESHOLD: Duration = Duration::from_millis(10);
 pub(crate) const DEFAULT_CLEANUP_DEADLINE: Duration = Duration::from_secs(5);
 /// Every reason for a pool to refuse its settings.
 const CHECKED: &str = "the settings of the pools were checked before";
+/// A poll longer than this is told of in debug mode: asyncio's `slow_callback_duration`.
+const LONG_POLL: Duration = Duration::from_millis(100);
+/// Set to anything but `0`: debug mode, unless the builder says otherwise.
+const DEBUG_VARIABLE: &str = "DIVISI_DEBUG";
 /// Set to anything but `0`: all sources of a runtime use one reactor, whatever the builder says.
 const SHARED_REACTOR_VARIABLE: &str = "DIVISI_SHARED_REACTOR";
 
@@ -128,6 +133,8 @@ pub struct Builder {
     shared_reactor: bool,
     cleanup_deadline: Duration,
     ctrl_c: bool,
+    debug: Option<bool>,
+    unhandled_panics: UnhandledPanics,
     handler: ExceptionHandler,
     hooks: ThreadHooks,
     #[cfg(feature = "tokio-compat")]
@@ -154,6 +161,8 @@ impl Builder {
             shared_reactor: false,
             cleanup_deadline: DEFAULT_CLEANUP_DEADLINE,
             ctrl_c: true,
+            debug: None,
+            unhandled_panics: UnhandledPanics::Report,
             handler: ExceptionHandler::default(),
             hooks: ThreadHooks::default(),
             #[cfg(feature = "tokio-compat")]
@@ -282,6 +291,44 @@ impl Builder {
         self
     }
 
+    /// Debug mode: more is told to the exception handler. If not given, it is on if the environment variable `DIVISI_DEBUG` is set to anything
+    /// but `0`, and in `#[divisi::test]`.
+    ///
+    /// - polls of tasks that took more than 100 ms, when they are over, with the task's name, where it was spawned, and the time;
+    /// - tasks that are spawned into a [group](crate::group) that has ended, by a handle that outlived it;
+    /// - [clean-ups](crate::cleanup) that lost their place and run at the root of the runtime.
+    ///
+    /// Each poll is timed then, which costs some 50 ns.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use std::time::Duration;
+    ///
+    /// let told = Arc::new(Mutex::new(Vec::new()));
+    /// let handler = told.clone();
+    /// let runtime = divisi::Runtime::builder()
+    ///     .debug(true)
+    ///     .stall_threshold(None)
+    ///     .exception_handler(move |report| handler.lock().unwrap().push(report.message.clone()))
+    ///     .build()?;
+    /// let task = runtime.spawn(async { std::thread::sleep(Duration::from_millis(101)) });
+    /// runtime.block_on(task).unwrap();
+    /// drop(runtime);
+    /// assert!(told.lock().unwrap()[0].starts_with("a poll took 10"));
+    /// # Ok::<(), divisi::BuildError>(())
+    /// ```
+    pub fn debug(mut self, on: bool) -> Self {
+        self.debug = Some(on);
+        self
+    }
+
+    /// What happens when a task panics and nobody awaits it, after the exception handler was told;
+    /// [`UnhandledPanics::Report`] if not given.
+    pub fn unhandled_panics(mut self, what: UnhandledPanics) -> Self {
+        self.unhandled_panics = what;
+        self
+    }
+
     /// Whether [`Runtime::run`] takes Ctrl-C; it does if not given. [`Runtime::block_on`] and [`run`](crate::run) never do.
     pub fn ctrl_c(mut self, on: bool) -> Self {
         self.ctrl_c = on;
@@ -396,8 +443,8 @@ impl Builder {
             .map(|choice| TokioCompat::start(choice, &self.thread_name))
             .transpose()
             .map_err(BuildError::Reactor)?;
-        let shared_reactor = self.shared_reactor
-            || std::env::var_os(SHARED_REACTOR_VARIABLE).is_some_and(|value| value != "0");
+        let debug = self.debug.unwrap_or_else(|| switched_on(DEBUG_VARIABLE));
+        let shared_reactor = self.shared_reactor || switched_on(SHARED_REACTOR_VARIABLE);
         let reactors: Box<[Reactor]> = (0..workers)
             .map(|_| Reactor::new(clock.clone()))
             .collect::<io::Result<_>>()
@@ -414,8 +461,10 @@ impl Builder {
                 .collect();
             let unhandled = {
                 let handler = self.handler.clone();
+                let (what, weak) = (self.unhandled_panics, weak.clone());
                 Arc::new(move |panic: divisi_task::UnhandledPanic| {
-                    handler.handle(&Report::from(panic))
+                    handler.handle(&Report::from(panic));
+                    what.follow(&weak);
                 })
             };
             let spares = self
@@ -446,6 +495,7 @@ impl Builder {
                 enter: enter_hook(weak.clone()),
                 unhandled_panic: unhandled.clone(),
                 spares,
+                long_polls: debug.then(|| long_polls(self.handler.clone())),
                 jump: clock.is_virtual().then(|| {
                     let weak = weak.clone();
                     Box::new(move |nothing_runs: &dyn Fn() -> bool| {
@@ -501,6 +551,7 @@ impl Builder {
                 resolver: Resolver::default(),
                 cleanup_deadline: self.cleanup_deadline,
                 ctrl_c: self.ctrl_c,
+                debug,
                 orphans: Orphans::default(),
                 handler: self.handler,
                 hooks: self.hooks,
@@ -512,6 +563,18 @@ impl Builder {
                 end_changed: Condvar::new(),
             }
         }))
+    }
+}
+
+fn switched_on(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| value != "0")
+}
+
+/// Tells the exception handler of polls that took long.
+fn long_polls(handler: ExceptionHandler) -> LongPolls {
+    LongPolls {
+        threshold: LONG_POLL,
+        report: Box::new(move |task, took| handler.handle(&Report::of_long_poll(task, took))),
     }
 }
 

@@ -34,6 +34,7 @@ pub(crate) struct Inner {
     pub(super) resolver: Resolver,
     pub(super) cleanup_deadline: Duration,
     pub(super) ctrl_c: bool,
+    pub(super) debug: bool,
     pub(super) orphans: Orphans,
     pub(super) handler: ExceptionHandler,
     pub(super) hooks: ThreadHooks,
@@ -135,6 +136,11 @@ impl Inner {
 
     pub(super) fn handles_ctrl_c(&self) -> bool {
         self.ctrl_c
+    }
+
+    /// Whether it is in debug mode.
+    pub(crate) fn debugs(&self) -> bool {
+        self.debug
     }
 
     pub(crate) fn orphans(&self) -> &Orphans {

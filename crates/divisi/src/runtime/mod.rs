@@ -16,6 +16,7 @@ mod shutdown;
 mod tasks;
 #[cfg(feature = "tokio-compat")]
 mod tokio_compat;
+mod unhandled;
 
 use std::fmt;
 use std::future::Future;
@@ -41,6 +42,7 @@ pub use report::Report;
 pub(crate) use report::{ExceptionHandler, panic_message};
 pub use shutdown::{Shutdown, ShutdownReport};
 pub use tasks::TaskInfo;
+pub use unhandled::UnhandledPanics;
 
 use crate::context::EnterGuard;
 

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use divisi_scheduler::{Stall, StallOutcome};
 use divisi_task::{TaskId, TaskRef, UnhandledPanic};
@@ -97,6 +98,19 @@ impl Report {
         Report {
             panic: Some(panic),
             ..Report::new(message)
+        }
+    }
+
+    /// A poll that was over the limit of debug mode.
+    pub(super) fn of_long_poll(task: &TaskRef, took: Duration) -> Report {
+        Report {
+            task: Some(task.id()),
+            task_name: task.name().map(str::to_owned),
+            spawned_at: Some(task.spawned_at()),
+            ..Report::new(format!(
+                "a poll took {took:.0?}, in which its worker could do nothing else. Move what blocks to `spawn_blocking`, and what computes \
+                 to `offload`"
+            ))
         }
     }
 

@@ -1,0 +1,113 @@
+//! What follows a panic that nobody awaits, and what debug mode tells.
+
+use std::future::pending;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::{Arc, Mutex};
+
+use divisi::cleanup::finally_owned;
+use divisi::runtime::{Builder, UnhandledPanics};
+use divisi::{Runtime, task_group};
+
+/// What the test of the abort does when it is run by itself as a child.
+const CHILD: &str = "DIVISI_TEST_UNHANDLED";
+
+#[test]
+fn a_runtime_that_shall_shut_down_cancels_its_tasks() {
+    let runtime = Runtime::builder()
+        .unhandled_panics(UnhandledPanics::Shutdown)
+        .exception_handler(|_| {})
+        .build()
+        .unwrap();
+    let waits = runtime.spawn(pending::<()>());
+    drop(runtime.spawn(async { panic!("nobody looks") }));
+    assert!(
+        futures_lite::future::block_on(waits)
+            .unwrap_err()
+            .is_cancelled()
+    );
+    let late = runtime.spawn(async {});
+    assert!(futures_lite::future::block_on(late).is_err());
+}
+
+#[test]
+fn a_panic_that_a_handle_gets_ends_nothing() {
+    let runtime = Runtime::builder()
+        .unhandled_panics(UnhandledPanics::Abort)
+        .build()
+        .unwrap();
+    let error = runtime.block_on(runtime.spawn(async { panic!("looked at") }));
+    assert!(error.map(|(): ()| ()).unwrap_err().is_panic());
+    let group = task_group(async |g| {
+        g.spawn(async {
+            if true {
+                panic!("the group's");
+            }
+            Ok::<_, ()>(())
+        });
+        Ok(())
+    });
+    assert_eq!(runtime.block_on(group).unwrap_err().panics().count(), 1);
+}
+
+#[test]
+fn a_process_that_shall_abort_does() {
+    if std::env::var_os(CHILD).is_some() {
+        let runtime = Runtime::builder()
+            .unhandled_panics(UnhandledPanics::Abort)
+            .build()
+            .unwrap();
+        drop(runtime.spawn(async { panic!("nobody looks") }));
+        runtime.block_on(pending::<()>());
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .env(CHILD, "1")
+        .args(["--exact", "--nocapture", "a_process_that_shall_abort_does"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        text.contains("a task panicked and nobody awaits it: nobody looks"),
+        "{text}"
+    );
+    assert_eq!(
+        output.status.signal(),
+        Some(rustix::process::Signal::ABORT.as_raw()),
+        "{text}"
+    );
+}
+
+fn reports_of(builder: Builder, run: impl FnOnce(&Runtime)) -> Vec<String> {
+    let reports: Arc<Mutex<Vec<String>>> = Arc::default();
+    let handler = reports.clone();
+    let runtime = builder
+        .exception_handler(move |report| handler.lock().unwrap().push(report.message.clone()))
+        .build()
+        .unwrap();
+    run(&runtime);
+    drop(runtime);
+    std::mem::take(&mut *reports.lock().unwrap())
+}
+
+#[test]
+fn debug_mode_tells_of_handles_that_outlive_their_group_and_of_adopted_clean_ups() {
+    let misuse = |runtime: &Runtime| {
+        runtime.block_on(async {
+            let mut kept = None;
+            task_group(async |g| {
+                kept = Some(g);
+                Ok::<_, ()>(())
+            })
+            .await
+            .unwrap();
+            drop(kept.unwrap().spawn(async { Ok(()) }));
+            let dropped = finally_owned(pending::<()>(), async || {});
+            divisi::future::or(dropped, async { divisi::yield_now().await }).await;
+        });
+    };
+    let told = reports_of(Runtime::builder().debug(true), misuse);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("its task group has ended"));
+    assert!(told[1].contains("lost its place"));
+    let told = reports_of(Runtime::builder().debug(false), misuse);
+    assert!(told.is_empty(), "{told:?}");
+}
