@@ -42,6 +42,7 @@
 //! | talk to others | [`net`], [`io`], [`protocol`] |
 //! | call what waits | [`spawn_blocking`] |
 //! | compute | [`offload`], [`compute`] |
+//! | read and write files | [`fs`] |
 //! | run other programs | [`process`] |
 //! | react to signals | [`signal`] |
 //! | wait for other tasks | [`sync`] |
@@ -67,6 +68,7 @@ pub mod codec;
 pub mod compute;
 pub mod context_var;
 pub mod debug;
+pub mod fs;
 pub mod future;
 pub mod group;
 #[cfg(feature = "hyper")]

@@ -1,10 +1,11 @@
 //! The blocking pool: closures that wait.
 
 use std::collections::HashSet;
+use std::io;
 use std::panic::Location;
 
 use divisi_blocking::CpuBoundJob;
-use divisi_task::JoinHandle;
+use divisi_task::{JoinError, JoinHandle};
 use parking_lot::Mutex;
 
 use crate::compute::refused_job;
@@ -64,4 +65,23 @@ pub(crate) fn report_cpu_bound(
             });
         }
     }
+}
+
+/// Runs a file operation in the blocking pool, for calls that give errors where [`spawn_blocking`] panics or is refused.
+pub(crate) fn start_io<F, T>(f: F) -> io::Result<JoinHandle<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    // For the error: without a runtime there is no pool either.
+    context::io_home()?;
+    Ok(spawn_blocking(f))
+}
+
+/// What became of a job of [`start_io`].
+pub(crate) fn io_outcome<T>(joined: Result<T, JoinError>) -> io::Result<T> {
+    joined.map_err(|error| match error.try_into_panic() {
+        Ok(payload) => std::panic::resume_unwind(payload),
+        Err(error) => io::Error::other(error),
+    })
 }

@@ -39,6 +39,7 @@ mod pipe;
 pub mod prelude;
 mod read_error;
 mod separator;
+mod stdio;
 mod stream_reader;
 mod stream_writer;
 #[cfg(feature = "tokio-io")]
@@ -59,6 +60,7 @@ pub use pipe::{PipeReader, PipeWriter, pipe};
 pub use read_error::ReadError;
 #[doc(no_inline)]
 pub use std::io::{Error, ErrorKind, IoSlice, IoSliceMut, Result};
+pub use stdio::{Stderr, Stdin, Stdout, stderr, stdin, stdout};
 pub use stream_reader::{StreamLines, StreamReader};
 pub use stream_writer::StreamWriter;
 pub use write_all::write_all_vectored;

@@ -30,7 +30,8 @@ use divisi_reactor::read_to_tokio;
 use futures_io::{AsyncRead, AsyncWrite};
 use tokio::io::ReadBuf;
 
-use super::{Async, PipeReader, PipeWriter, StreamReader, StreamWriter};
+use super::{Async, PipeReader, PipeWriter, Stdin, StreamReader, StreamWriter};
+use crate::fs::File;
 use crate::net::{
     OwnedReadHalf, OwnedWriteHalf, ReadHalf, StreamInside, StreamSocket, TcpStream, UnixStream,
     WriteHalf,
@@ -143,6 +144,8 @@ tokio_read_uninit!(impl [S: StreamSocket] for OwnedReadHalf<S>, |this| this.as_r
 tokio_write!(impl [S: StreamSocket] for WriteHalf<'_, S>);
 tokio_write!(impl [S: StreamSocket] for OwnedWriteHalf<S>);
 tokio_read!(impl [] for PipeReader);
+tokio_read!(impl [] for File);
+tokio_read!(impl [] for Stdin);
 tokio_read!(impl [] for ChildStdout);
 tokio_read!(impl [] for ChildStderr);
 tokio_write!(impl [] for PipeWriter);

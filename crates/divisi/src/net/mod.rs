@@ -58,6 +58,7 @@ mod faces;
 mod incoming;
 mod listener;
 mod resolver;
+mod send_file;
 mod server;
 mod socket_path;
 mod split;
@@ -77,6 +78,7 @@ pub use eyeballs::ConnectError;
 pub use incoming::{Accept, Incoming};
 pub use resolver::LookupError;
 pub(crate) use resolver::Resolver;
+pub use send_file::send_file;
 pub use server::{BindError, Bound, Server, ServerBuilder, ServerReport, Stopping};
 pub use socket_path::SocketPath;
 #[cfg(any(feature = "hyper", feature = "tokio-io"))]

@@ -13,6 +13,9 @@ use super::stdio::{ChildStderr, ChildStdin, ChildStdout};
 use crate::io::{AsyncReadExt, AsyncWriteExt, PipeReader, PipeWriter};
 use crate::signal::Signal;
 
+/// What a pipe holds on Linux, so what one read may find.
+const PIPE_HOLDS: usize = 64 * 1024;
+
 /// A child process, made by [`Command::spawn`](super::Command::spawn). See the [module](super) for what is promised.
 ///
 /// Dropping it leaves the process running, unless [`kill_on_drop`](super::Command::kill_on_drop) was asked for.
@@ -211,8 +214,15 @@ async fn feed(stdin: Option<ChildStdin>, input: &[u8]) -> io::Result<()> {
 
 async fn drain(reader: Option<impl AsyncReadExt + Unpin>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    if let Some(mut reader) = reader {
-        reader.read_to_end(&mut bytes).await?;
+    let Some(mut reader) = reader else {
+        return Ok(bytes);
+    };
+    // Not `read_to_end`: it clears all room that it has made at every wake-up.
+    let mut chunk = vec![0; PIPE_HOLDS];
+    loop {
+        match reader.read(&mut chunk).await? {
+            0 => return Ok(bytes),
+            length => bytes.extend_from_slice(&chunk[..length]),
+        }
     }
-    Ok(bytes)
 }
