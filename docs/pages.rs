@@ -27,6 +27,7 @@ pages! {
     guide_gathering: "guide/gathering.md",
     guide_tuning: "guide/tuning.md",
     examples: "examples.md",
+    guide_mixing: "guide/mixing-sync-and-async.md",
     architecture: "architecture.md",
     divisi: "crates/divisi.md",
     task: "crates/task.md",
