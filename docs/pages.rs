@@ -21,6 +21,7 @@ macro_rules! pages {
 pages! {
     introduction: "introduction.md",
     which_primitive: "which-primitive.md",
+    guide_building_a_server: "guide/building-a-server.md",
     guide_coming_from_tokio: "guide/coming-from-tokio.md",
     guide_structured_concurrency: "guide/structured-concurrency.md",
     guide_cpu_work: "guide/cpu-work.md",
