@@ -79,7 +79,7 @@ const GROUPS: [(&str, &str); 15] = [
     ),
     (
         "hello world",
-        "A program that starts the runtime and sleeps: its dependencies, and a build from nothing (one build each, all cores).",
+        "A program that starts the runtime and sleeps: its dependencies, and a build from nothing on all cores.",
     ),
 ];
 

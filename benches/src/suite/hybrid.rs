@@ -46,6 +46,15 @@ const ALL: [&str; 12] = [
 /// Those that are in question for a server that computes on purpose.
 const MAIN: [&str; 4] = [OURS, OURS_AGAIN, "tokio + rayon", "tokio + spawn_blocking"];
 
+/// With no more jobs than cores, those in tasks are interesting: one in each worker, and nothing queued.
+const FEW: [&str; 5] = [
+    OURS,
+    OURS_AGAIN,
+    "tokio + rayon",
+    "divisi inline",
+    "tokio inline",
+];
+
 /// Requests a second: 64 connections, each asked every 16 ms.
 const RATE: f64 = 4_000.0;
 const CONNECTIONS: usize = 64;
@@ -91,7 +100,7 @@ pub fn jobs(extent: Extent) -> Vec<super::Job> {
     };
     let choice = vec![
         echo(64, &ALL),
-        echo(2, &MAIN),
+        echo(2, &FEW),
         echo(256, &MAIN),
         Job {
             checkpoints: false,
