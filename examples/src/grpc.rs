@@ -1,6 +1,6 @@
 //! tonic: unary and streaming calls, both ends.
 //!
-//! tonic's feature `transport` brings tokio's runtime. Without it the server is a `tower` service for [`serving`](crate::serving), and the
+//! tonic's feature `transport` brings tokio's runtime. Without it the server is a `tower` service for [`serving`], and the
 //! client takes any service that sends HTTP/2 requests: [`Channel`].
 //!
 //! What `transport` would do besides: balancing, reconnecting, TLS, and ending calls whose `grpc-timeout` has passed. The last is done here by [`Deadlines`].

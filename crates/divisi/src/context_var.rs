@@ -1,6 +1,6 @@
 //! Context variables: values that a task and everything it starts can see, without passing them through every call.
 //!
-//! A request's id, the user on whose behalf work is done, a deadline for logs: [`context_var!`](crate::context_var) declares such a variable, and
+//! A request's id, the user on whose behalf work is done, a deadline for logs: [`context_var!`](macro@crate::context_var) declares such a variable, and
 //! [`scope`](ContextVar::scope) gives it a value for as long as a future runs.
 //!
 //! ```
@@ -45,7 +45,7 @@ use std::task::{Context, Poll};
 use divisi_task::{Context as Values, Key};
 use pin_project_lite::pin_project;
 
-/// Declares [context variables](crate::context_var).
+/// Declares [context variables](mod@crate::context_var).
 ///
 /// ```
 /// divisi::context_var! {
@@ -87,7 +87,7 @@ macro_rules! __divisi_context_default {
     };
 }
 
-/// A variable whose value belongs to a scope; see [the module](self). Made by [`context_var!`](crate::context_var).
+/// A variable whose value belongs to a scope; see [the module](self). Made by [`context_var!`](macro@crate::context_var).
 pub struct ContextVar<T: 'static> {
     name: &'static str,
     default: Option<fn() -> T>,

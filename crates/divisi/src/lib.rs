@@ -48,7 +48,7 @@
 //! | wait for other tasks | [`sync`] |
 //! | pass values between tasks | [`channel`], [`queue`], [`task::promise`] |
 //! | try again, remember, slow down | [`wrap`] |
-//! | pass a value to all that a task starts | [`context_var`] |
+//! | pass a value to all that a task starts | [`mod@context_var`] |
 //! | hold back | [`limit`] |
 //! | see what goes on | [`debug`], [`Handle::tasks`], [`Handle::metrics`], [`runtime::Builder::exception_handler`] |
 //!

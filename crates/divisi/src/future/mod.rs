@@ -12,7 +12,7 @@
 //! All of these run in the task that awaits them, on one core and without an allocation. [`spawn`](crate::spawn) and task groups are for
 //! work that shall run in parallel.
 //!
-//! The functions [`or`], [`race`], [`zip`], [`try_zip`], [`poll_once`] and [`block_on`](futures_lite::future::block_on)'s relatives come from
+//! The functions [`or`], [`race()`], [`zip`], [`try_zip`], [`poll_once`] and [`block_on`](futures_lite::future::block_on)'s relatives come from
 //! [`futures_lite`]; they know no runtime and work in any.
 //!
 //! ```
