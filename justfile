@@ -22,6 +22,14 @@ loom: (check "loom")
 mutants CRATE *FILE:
     .ci/mutants {{CRATE}} {{FILE}}
 
+# Structured concurrency against CPython's asyncio, with scenarios that were never tried before. Needs Python 3.11 or later.
+oracle:
+    cargo test -p divisi --test asyncio_oracle -- --ignored fresh_scenarios recorded_scenarios
+
+# Records what asyncio does with the scenarios that `just test` compares with.
+oracle-record:
+    cargo test -p divisi --test asyncio_oracle -- --ignored --exact record
+
 # The tests under AddressSanitizer.
 asan: (check "asan")
 

@@ -24,6 +24,8 @@ pages! {
     guide_building_a_server: "guide/building-a-server.md",
     guide_coming_from_tokio: "guide/coming-from-tokio.md",
     guide_structured_concurrency: "guide/structured-concurrency.md",
+    guide_choosing: "guide/choosing.md",
+    guide_coming_from_asyncio: "guide/coming-from-asyncio.md",
     guide_cpu_work: "guide/cpu-work.md",
     guide_gathering: "guide/gathering.md",
     guide_tuning: "guide/tuning.md",

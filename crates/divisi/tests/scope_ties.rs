@@ -73,3 +73,16 @@ async fn a_cancelled_group_does_not_return_into_a_cancelled_scope() {
         "a scope around it was cancelled first, so that one reports"
     );
 }
+
+#[divisi::test(clock = "virtual")]
+async fn a_limit_that_cleans_up_while_the_outer_is_over_leaves_the_report_to_that() {
+    let mut returned = false;
+    let outer = timeout(Duration::from_secs(2), async {
+        let body = sleep(Duration::from_secs(60));
+        let cleaned = divisi::finally(body, async || sleep(Duration::from_secs(3)).await);
+        let _elapsed = timeout(Duration::from_secs(1), cleaned).await;
+        returned = true;
+    });
+    assert!(outer.await.is_err());
+    assert!(!returned);
+}

@@ -229,6 +229,8 @@ impl<F: Future> Future for Run<F> {
         let result = match step {
             Step::Waits => return Poll::Pending,
             Step::Ready(value) => Ok(value),
+            // While it cleaned up, a scope around it was cancelled, which reports.
+            Step::Over if outer_is_cancelled() => return Poll::Pending,
             Step::Over => Err(Cancelled {
                 reason: this.scope.reason().unwrap_or_else(deadline_passed),
             }),
@@ -254,7 +256,12 @@ pub(crate) fn outer_reports(deadline: Option<Instant>) -> bool {
         (Some(outer), Some(own)) => outer <= own,
         _ => false,
     };
-    outer_is_due || stack::is_cancelled()
+    outer_is_due || outer_is_cancelled()
+}
+
+/// Whether a scope around, up to the first shield, was cancelled.
+pub(crate) fn outer_is_cancelled() -> bool {
+    freeze::mode() != Mode::Live || stack::is_cancelled()
 }
 
 #[track_caller]

@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 
 use super::Instant;
 use super::sleep::poll_timer;
-use crate::scope::{Cut, Step, deadline_passed, outer_reports};
+use crate::scope::{Cut, Step, deadline_passed, outer_is_cancelled, outer_reports};
 
 /// Gives `future` no more than `limit`: its output, or [`Elapsed`] when the time is over first. The future is dropped with the `Timeout`.
 ///
@@ -146,6 +146,8 @@ impl<F: Future> Future for Timeout<F> {
         };
         match step {
             Step::Ready(output) => Poll::Ready(Ok(output)),
+            // While it cleaned up, a scope around it was cancelled, which reports.
+            Step::Over if outer_is_cancelled() => Poll::Pending,
             Step::Over => Poll::Ready(Err(Elapsed(()))),
             Step::Waits => Poll::Pending,
         }
