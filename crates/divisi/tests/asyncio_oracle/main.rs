@@ -11,6 +11,21 @@
 //! just oracle          compares scenarios that were never tried before, and shrinks those that differ
 //! just oracle-record   records anew: needed after a change of the language, of the generator or of runner.py
 //! ```
+//!
+//! What becomes of `divisi_does_what_asyncio_does` when a rule is broken in the code, one at a time:
+//!
+//! | broken | where | scenarios that differ | the first |
+//! |---|---|---|---|
+//! | a failure does not cancel the rest | `Shared::fail` without the cancel | 1,282 | 8 |
+//! | a child that was cancelled by hand ends its group | `adopt` | 1,283 | 26 |
+//! | the error of a group's body comes first | `TaskGroup::poll`, `insert(0, ..)` | 369 | 18 |
+//! | a group returns although the scope around it was cancelled | `TaskGroup::poll`, `only_own` without `is_inherited` | 561 | 2 |
+//! | of equal limits the inner one reports | `outer_reports` without the deadlines | 146 | 48 |
+//! | a limit reports after its clean-up though the outer one is over | `Timeout::poll` without `outer_is_cancelled` | 13 | 379 |
+//! | a scope does not wait for a shield | `Guard::poll` without the hold | stops at the first: errors that nobody hears of | |
+//! | a task that was cancelled before it ran begins | `ChildTask::poll` without the look | 1,708 | 5 |
+//! | a cancelled group takes tasks | `Shared::admit` without the look | 313 | 42 |
+//! | a group does not wait for its last child | `Shared::try_end` | 11,965 | 0 |
 
 mod differences;
 mod generate;
