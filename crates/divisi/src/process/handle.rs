@@ -255,6 +255,10 @@ impl fmt::Debug for ProcessHandle {
 mod tests {
     use super::*;
 
+    #[expect(
+        clippy::zombie_processes,
+        reason = "the handle waits for it by its number"
+    )]
     fn start(line: &str) -> ProcessHandle {
         let mut command = std::process::Command::new("sh");
         let child = command.args(["-c", line]).spawn().unwrap();
