@@ -24,6 +24,11 @@
 //! | a limit reports after its clean-up though the outer one is over | `Timeout::poll` without `outer_is_cancelled` | 13 | 379 |
 //! | a scope does not wait for a shield | `Guard::poll` without the hold | stops at the first: errors that nobody hears of | |
 //! | a task that was cancelled before it ran begins | `ChildTask::poll` without the look | 1,708 | 5 |
+//! | a shield and a clean-up let a cancel in | `Guard::poll` with `Kind::Scope` | stops at the first, likewise | |
+//! | `Group::cancel` does nothing | `Group::cancel` | 4,287 | 0 |
+//! | a cancel beats a value that is ready | `Cut::poll` without the last try | 514 | 8 |
+//! | a limit that is over can be moved | `TimeoutScope::reschedule` | 80 | 228 |
+//! | errors beside a panic of the body are lost | `TaskGroup::poll` without the report | 4 | 1359 |
 //! | a cancelled group takes tasks | `Shared::admit` without the look | 313 | 42 |
 //! | a group does not wait for its last child | `Shared::try_end` | 11,965 | 0 |
 
