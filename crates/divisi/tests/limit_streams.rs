@@ -57,6 +57,21 @@ fn latest_lets_the_first_through_at_once_and_then_one_a_period() {
 }
 
 #[test]
+fn latest_lets_values_of_a_stream_through_that_is_always_ready() {
+    let next_two = || async {
+        let stream = futures_lite::stream::repeat(1);
+        let mut stream = std::pin::pin!(Throttle::latest(MILLI).stream(stream));
+        (stream.next().await, stream.next().await)
+    };
+    // On the system's clock: a virtual one stands still as long as somebody runs.
+    divisi::run(async {
+        assert_eq!(divisi::spawn(next_two()).await.unwrap(), (Some(1), Some(1)));
+        let unlimited = divisi_task::budget::unconstrained(next_two());
+        assert_eq!(divisi::spawn(unlimited).await.unwrap(), (Some(1), Some(1)));
+    });
+}
+
+#[test]
 fn a_stream_that_is_always_ready_does_not_keep_its_worker() {
     on_virtual_clock(async {
         let endless = divisi::spawn(async {

@@ -1,15 +1,18 @@
 //! Not more often than that.
 
 use std::fmt;
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use divisi_reactor::Timer;
 use divisi_task::budget;
+use divisi_task::freeze::{self, Mode};
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 
-use crate::time::{Instant, Sleep, sleep, sleep_until};
+use crate::time::{Instant, poll_timer};
 
 /// Thins a stream out where only the newest value counts: keystrokes, positions, changed settings.
 ///
@@ -62,6 +65,7 @@ impl Throttle {
     }
 
     /// The stream, thinned out. It takes from `stream` whatever there is, as soon as it is polled, and keeps the newest.
+    #[track_caller]
     pub fn stream<S: Stream>(self, stream: S) -> Throttled<S> {
         Throttled {
             stream,
@@ -69,6 +73,7 @@ impl Throttle {
             newest: None,
             timer: None,
             ended: false,
+            created_at: Location::caller(),
         }
     }
 }
@@ -90,8 +95,9 @@ pin_project! {
         throttle: Throttle,
         newest: Option<S::Item>,
         // Before it is over, nothing comes through.
-        timer: Option<Sleep>,
+        timer: Option<Timer>,
         ended: bool,
+        created_at: &'static Location<'static>,
     }
 }
 
@@ -106,22 +112,31 @@ impl<S: Stream> Stream for Throttled<S> {
     type Item = S::Item;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        if freeze::mode() == Mode::Frozen {
+            return Poll::Pending;
+        }
         let mut this = self.project();
+        let mut left = budget::LIMIT;
+        // Whether there is nothing newer.
+        let mut has_newest = true;
         while !*this.ended {
-            let charge = match budget::poll_proceed(cx) {
-                Poll::Ready(charge) => charge,
-                // It will be polled again; whether the time is over can be seen all the same.
-                Poll::Pending => break,
+            if left == 0 {
+                // Where there is no budget, a stream that is always ready would keep the thread.
+                cx.waker().wake_by_ref();
+                has_newest = false;
+                break;
+            }
+            left -= 1;
+            let Poll::Ready(charge) = budget::poll_proceed(cx) else {
+                has_newest = false;
+                break;
             };
             match this.stream.as_mut().poll_next(cx) {
                 Poll::Ready(Some(value)) => {
                     charge.made_progress();
                     *this.newest = Some(value);
                     if this.throttle.how == How::Debounce {
-                        match this.timer {
-                            Some(timer) => timer.reset(Instant::now() + this.throttle.time),
-                            None => *this.timer = Some(sleep(this.throttle.time)),
-                        }
+                        set(this.timer, this.throttle.time);
                     }
                 }
                 Poll::Ready(None) => *this.ended = true,
@@ -135,18 +150,30 @@ impl<S: Stream> Stream for Throttled<S> {
                 Poll::Pending
             };
         }
-        let over = *this.ended && this.throttle.how == How::Debounce;
-        if let Some(timer) = this.timer.as_mut().filter(|_| !over) {
-            ready!(Pin::new(timer).poll(cx));
-        }
-        if this.throttle.how == How::Latest {
-            let next = Instant::now() + this.throttle.time;
-            match this.timer {
-                Some(timer) => timer.reset(next),
-                None => *this.timer = Some(sleep_until(next)),
+        match this.throttle.how {
+            // It is woken again, and looks further.
+            How::Debounce if !has_newest => return Poll::Pending,
+            How::Debounce if *this.ended => {}
+            // A spent budget does not matter here: a stream that keeps up spends it in every poll.
+            How::Debounce | How::Latest => {
+                if let Some(timer) = this.timer.as_mut() {
+                    ready!(poll_timer(timer, cx, this.created_at));
+                }
             }
         }
+        if this.throttle.how == How::Latest {
+            set(this.timer, this.throttle.time);
+        }
         Poll::Ready(this.newest.take())
+    }
+}
+
+/// Sets the timer to that time from now.
+fn set(timer: &mut Option<Timer>, time: Duration) {
+    let deadline = (Instant::now() + time).into_std();
+    match timer {
+        Some(timer) => timer.reset(deadline),
+        None => *timer = Some(Timer::at(deadline)),
     }
 }
 
