@@ -76,6 +76,8 @@ pub use reactor::{OutsideSleep, Reactor, ReactorId, ReactorMetrics};
 pub use source::Source;
 pub use sys::TimerSlack;
 #[doc(hidden)]
+pub use sys::inherited;
+#[doc(hidden)]
 pub use sys::priority as thread_priority;
 #[doc(hidden)]
 pub use sys::signals;

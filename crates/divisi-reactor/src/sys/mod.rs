@@ -19,6 +19,7 @@ mod driver;
 #[path = "portable.rs"]
 mod driver;
 
+pub mod inherited;
 pub mod priority;
 pub mod signals;
 mod slack;

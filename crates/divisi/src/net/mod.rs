@@ -5,7 +5,7 @@
 //! | Internet | [`TcpStream`] | [`TcpListener`] | [`UdpSocket`] |
 //! | one machine | [`UnixStream`] | [`UnixListener`] | [`UnixDatagram`] |
 //!
-//! [`Server`] accepts connections and handles each in a task of its own. [`TcpSocket`] sets options before a TCP socket connects or listens, [`TcpConnector`] says
+//! [`Server`] accepts connections and handles each in a task of its own; [`Inherited`] is what a service manager such as systemd opened for it. [`TcpSocket`] sets options before a TCP socket connects or listens, [`TcpConnector`] says
 //! how to connect. [`lookup_host`] resolves names.
 //!
 //! # What holds for all of them
@@ -56,6 +56,7 @@ mod datagram;
 mod eyeballs;
 mod faces;
 mod incoming;
+mod inherited;
 mod listener;
 mod resolver;
 mod send_file;
@@ -76,6 +77,7 @@ pub use address::{ToSocketAddrs, lookup_host};
 pub use connector::TcpConnector;
 pub use eyeballs::ConnectError;
 pub use incoming::{Accept, Incoming};
+pub use inherited::{InheritError, Inherited};
 pub use resolver::LookupError;
 pub(crate) use resolver::Resolver;
 pub use send_file::send_file;
