@@ -1,6 +1,7 @@
 //! How a task can fail to give its output, and how it can fail to start.
 
 use std::any::Any;
+use std::backtrace::Backtrace;
 use std::fmt;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::cancel::CancelReason;
 use crate::header::Header;
 use crate::id::TaskId;
+use crate::panic_trace;
 use crate::schedule::{UnhandledPanic, describe, message_of};
 
 /// Why a task has no output: it panicked or was cancelled.
@@ -21,6 +23,7 @@ struct Inner {
     task: TaskId,
     name: Option<Box<str>>,
     spawned_at: &'static Location<'static>,
+    awaited_at: Option<&'static Location<'static>>,
     why: Why,
 }
 
@@ -30,31 +33,41 @@ enum Why {
         /// Until a clone takes it. A panic payload is `Send` only, and the mutex makes `Sync` of it what errors
         /// are expected to be.
         payload: Mutex<Option<Box<dyn Any + Send>>>,
+        backtrace: Option<Arc<Backtrace>>,
     },
     Cancelled(CancelReason),
 }
 
 impl JoinError {
-    pub(crate) fn panicked(task: &Header, payload: Box<dyn Any + Send>) -> Self {
+    /// Of a panic that was just caught on this thread; `awaited_at` is where the task waited last.
+    pub(crate) fn panicked(
+        task: &Header,
+        payload: Box<dyn Any + Send>,
+        awaited_at: Option<&'static Location<'static>>,
+    ) -> Self {
+        let backtrace = panic_trace::take(task.id, &*payload);
         let message = message_of(&*payload).into();
         Self::new(
             task,
             Why::Panicked {
                 message,
                 payload: Mutex::new(Some(payload)),
+                backtrace,
             },
+            awaited_at,
         )
     }
 
     pub(crate) fn cancelled(task: &Header, reason: CancelReason) -> Self {
-        Self::new(task, Why::Cancelled(reason))
+        Self::new(task, Why::Cancelled(reason), task.waits_at())
     }
 
-    fn new(task: &Header, why: Why) -> Self {
+    fn new(task: &Header, why: Why, awaited_at: Option<&'static Location<'static>>) -> Self {
         Self(Arc::new(Inner {
             task: task.id,
             name: task.name().map(Into::into),
             spawned_at: task.spawned_at,
+            awaited_at,
             why,
         }))
     }
@@ -113,6 +126,19 @@ impl JoinError {
         self.0.spawned_at
     }
 
+    /// Where the task waited last, if it did and the operation told.
+    pub fn awaited_at(&self) -> Option<&'static Location<'static>> {
+        self.0.awaited_at
+    }
+
+    /// Where the task panicked, if traces are [captured](crate::capture_panic_traces).
+    pub fn backtrace(&self) -> Option<&Arc<Backtrace>> {
+        match &self.0.why {
+            Why::Panicked { backtrace, .. } => backtrace.as_ref(),
+            Why::Cancelled(_) => None,
+        }
+    }
+
     /// The report for the scheduler, if this is a panic.
     pub(crate) fn into_unhandled(self) -> Option<UnhandledPanic> {
         let payload = self.0.take_payload()?;
@@ -120,6 +146,8 @@ impl JoinError {
             task: self.0.task,
             name: self.0.name.clone(),
             spawned_at: self.0.spawned_at,
+            awaited_at: self.0.awaited_at,
+            backtrace: self.backtrace().cloned(),
             payload,
         })
     }
@@ -127,7 +155,10 @@ impl JoinError {
 
 impl Inner {
     fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
-        let Why::Panicked { message, payload } = &self.why else {
+        let Why::Panicked {
+            message, payload, ..
+        } = &self.why
+        else {
             return None;
         };
         let taken = payload

@@ -59,6 +59,7 @@ pub(crate) unsafe fn run(task: NonNull<Header>) -> Ran {
             return Ran::Completed;
         }
     }
+    let awaited_at = header.waits_at();
     header.note_wait(None);
     // SAFETY: the runnable's reference keeps the task alive, and the guard ends before that is given back.
     let entered = unsafe { current::enter(task, budget::LIMIT) };
@@ -102,13 +103,14 @@ pub(crate) unsafe fn run(task: NonNull<Header>) -> Ran {
             unsafe { complete(task) };
         }
         Err(payload) => {
+            let error = JoinError::panicked(header, payload, header.waits_at().or(awaited_at));
             // SAFETY: claimed; a poll that panics leaves the future in place.
             if let Err(second) = unsafe { drop_future(task) } {
                 report(header, second);
             }
             drop(entered);
             // SAFETY: claimed, and the stage is empty.
-            unsafe { (header.vtable.store_error)(task, JoinError::panicked(header, payload)) };
+            unsafe { (header.vtable.store_error)(task, error) };
             // SAFETY: claimed, and the output is stored.
             unsafe { complete(task) };
         }
@@ -221,7 +223,7 @@ unsafe fn cancel_claimed(task: NonNull<Header>) {
         // SAFETY: claimed, on a thread that may touch the future, and it is there.
         let error = match unsafe { drop_future(task) } {
             Ok(()) => JoinError::cancelled(header, reason_or_default(header)),
-            Err(payload) => JoinError::panicked(header, payload),
+            Err(payload) => JoinError::panicked(header, payload, header.waits_at()),
         };
         drop(entered);
         // SAFETY: claimed, and the stage is empty.

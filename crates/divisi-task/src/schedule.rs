@@ -1,8 +1,10 @@
 //! What a task asks of the scheduler that runs it.
 
 use std::any::Any;
+use std::backtrace::Backtrace;
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
 
 use crate::id::TaskId;
 use crate::runnable::Runnable;
@@ -59,6 +61,10 @@ pub struct UnhandledPanic {
     pub name: Option<Box<str>>,
     /// Where it was spawned.
     pub spawned_at: &'static Location<'static>,
+    /// Where it waited last, if it did and the operation told.
+    pub awaited_at: Option<&'static Location<'static>>,
+    /// Where it panicked, if traces are [captured](crate::capture_panic_traces).
+    pub backtrace: Option<Arc<Backtrace>>,
     /// What was thrown: for [`std::panic::resume_unwind`] or downcasting.
     pub payload: Box<dyn Any + Send>,
 }

@@ -56,12 +56,10 @@ pub(crate) fn report_cpu_bound(
     move |job| {
         if reported.lock().insert(job.spawned_at) {
             handler.handle(&Report {
-                message: job.to_string(),
                 task: Some(job.id),
                 task_name: job.name.as_deref().map(str::to_owned),
                 spawned_at: Some(job.spawned_at),
-                error: None,
-                panic: None,
+                ..Report::new(job.to_string())
             });
         }
     }

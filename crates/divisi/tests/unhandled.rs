@@ -111,3 +111,84 @@ fn debug_mode_tells_of_handles_that_outlive_their_group_and_of_adopted_clean_ups
     let told = reports_of(Runtime::builder().debug(false), misuse);
     assert!(told.is_empty(), "{told:?}");
 }
+
+/// What the handler got: the line of the last wait, and whether there was a stack trace.
+fn told_of(run: impl AsyncFnOnce()) -> (Option<u32>, bool) {
+    let (tell, told) = std::sync::mpsc::channel();
+    let runtime = Runtime::builder()
+        .clock(divisi::runtime::Clock::Virtual)
+        .exception_handler(move |report| {
+            let here = report.awaited_at.filter(|at| at.file() == file!());
+            let trace = report.backtrace.as_ref();
+            let names_it =
+                trace.is_some_and(|trace| trace.to_string().contains("fails_after_its_wait"));
+            tell.send((here.map(|at| at.line()), names_it)).unwrap();
+        })
+        .build()
+        .unwrap();
+    runtime.block_on(run());
+    told.recv().unwrap()
+}
+
+#[inline(never)]
+fn fails_after_its_wait() {
+    panic!("after its wait");
+}
+
+#[test]
+fn a_report_tells_where_the_task_waited_last() {
+    let wait = std::time::Duration::from_millis(1);
+    let line = line!() + 3;
+    let (panicked, _) = told_of(async || {
+        drop(divisi::spawn(async move {
+            divisi::time::sleep(wait).await;
+            fails_after_its_wait();
+        }));
+        divisi::time::sleep(2 * wait).await;
+    });
+    assert_eq!(panicked, Some(line));
+    let line = line!() + 3;
+    let (failed, _) = told_of(async || {
+        let task = divisi::spawn_reporting(async move {
+            divisi::time::sleep(wait).await;
+            Err("after its wait")
+        });
+        task.await.unwrap();
+    });
+    assert_eq!(failed, Some(line));
+    let (at_once, _) = told_of(async || {
+        drop(divisi::spawn(async { fails_after_its_wait() }));
+    });
+    assert_eq!(at_once, None);
+}
+
+#[test]
+fn a_panic_comes_with_its_stack_only_if_the_environment_asks() {
+    if std::env::var_os(CHILD).is_some() {
+        let (_, traced) = told_of(async || {
+            drop(divisi::spawn(async {
+                // Another panic of the same task, that it catches itself.
+                let caught = std::panic::catch_unwind(|| panic!("caught"));
+                assert!(caught.is_err());
+                fails_after_its_wait();
+            }));
+        });
+        println!("traced: {traced}");
+        return;
+    }
+    for (asked, expected) in [("1", "traced: true"), ("0", "traced: false")] {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .env(CHILD, "1")
+            .env("RUST_BACKTRACE", asked)
+            .env_remove("RUST_LIB_BACKTRACE")
+            .args([
+                "--exact",
+                "--nocapture",
+                "a_panic_comes_with_its_stack_only_if_the_environment_asks",
+            ])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains(expected), "{text}");
+    }
+}

@@ -5,6 +5,7 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::header::Header;
+use crate::panic_trace;
 use crate::schedule::UnhandledPanic;
 
 /// Tells the scheduler of a panic that is not the outcome of the task.
@@ -13,6 +14,8 @@ pub(super) fn report(header: &Header, payload: Box<dyn Any + Send>) {
         task: header.id,
         name: header.name().map(Into::into),
         spawned_at: header.spawned_at,
+        awaited_at: header.waits_at(),
+        backtrace: panic_trace::take(header.id, &*payload),
         payload,
     };
     report_panic(header, panic);

@@ -138,18 +138,18 @@ impl From<Held> for Report {
             Some(place) => format!(", and its task waits at {place}"),
             None => String::new(),
         };
-        Report {
-            message: format!(
-                "a {} taken at {} has been held for {:.0?}{waits}. Whoever wants it waits as long: give it back before the await",
-                held.what(),
-                held.taken_at(),
-                held.held_for()
-            ),
-            task: held.task_id(),
-            task_name: held.task().and_then(TaskRef::name).map(str::to_owned),
-            spawned_at: held.task().map(TaskRef::spawned_at),
-            error: None,
-            panic: None,
+        let report = Report::new(format!(
+            "a {} taken at {} has been held for {:.0?}{waits}. Whoever wants it waits as long: give it back before the await",
+            held.what(),
+            held.taken_at(),
+            held.held_for()
+        ));
+        match held.task() {
+            Some(task) => report.about(task),
+            None => Report {
+                task: held.task_id(),
+                ..report
+            },
         }
     }
 }

@@ -168,13 +168,15 @@ fn report_of<E>(failure: Failure<E>) -> Report {
                 error.task_name().map(str::to_owned),
                 error.spawned_at(),
             );
+            let message = format!("nobody is left to hear of a failure in a task group: {error}");
             Report {
-                message: format!("nobody is left to hear of a failure in a task group: {error}"),
                 task: Some(task),
                 task_name: name,
                 spawned_at: Some(spawned_at),
-                error: None,
+                awaited_at: error.awaited_at(),
+                backtrace: error.backtrace().cloned(),
                 panic: error.try_into_panic().ok(),
+                ..Report::new(message)
             }
         }
         Failure::Error(_) => Report::new(format!(

@@ -243,16 +243,9 @@ fn report_unsent(bytes: usize, made_at: &'static Location<'static>) {
     if std::thread::panicking() {
         return;
     }
-    let report = Report {
-        message: format!(
-            "a `StreamWriter` made at {made_at} was dropped with {bytes} bytes that were never sent: end with `flush` or `close`"
-        ),
-        task: None,
-        task_name: None,
-        spawned_at: None,
-        error: None,
-        panic: None,
-    };
+    let report = Report::new(format!(
+        "a `StreamWriter` made at {made_at} was dropped with {bytes} bytes that were never sent: end with `flush` or `close`"
+    ));
     if let Some(handle) = context::try_handle() {
         Handle::report(&handle, &report);
     }

@@ -417,6 +417,7 @@ impl Builder {
     }
 
     fn assemble(self, workers: usize, local: bool) -> Result<Arc<Inner>, BuildError> {
+        divisi_task::capture_panic_traces();
         if workers == 0 || workers > MOST_WORKERS {
             return Err(BuildError::WorkerThreads(workers));
         }

@@ -1,6 +1,7 @@
 //! The exception handler: where failures go that nobody awaits.
 
 use std::any::Any;
+use std::backtrace::Backtrace;
 use std::error::Error;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
@@ -21,10 +22,18 @@ pub struct Report {
     pub task_name: Option<String>,
     /// Where that task was spawned.
     pub spawned_at: Option<&'static Location<'static>>,
+    /// The call of the operation that the task waited for last, if it waited and that operation told. Where the task is told about while it waits, it waits there.
+    pub awaited_at: Option<&'static Location<'static>>,
     /// The error, if the task ended with one (see [`spawn_reporting`](crate::spawn_reporting)).
     pub error: Option<Box<dyn Error + Send + Sync>>,
     /// The payload, if the task panicked.
     pub panic: Option<Box<dyn Any + Send>>,
+    /// The stack of the panic, if the task panicked and `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` asks for traces, as [`Backtrace::capture`] says. [`Display`](fmt::Display)
+    /// leaves it out, for the panic hook of std has printed it.
+    ///
+    /// It is taken by a hook that the first runtime puts before the [panic hook](std::panic::set_hook) of the process in that case; a hook that is set later
+    /// takes its place, and there are no traces then. A panic that was caught and resumed has none, nor has one on a thread of a compute job's own.
+    pub backtrace: Option<Arc<Backtrace>>,
 }
 
 impl fmt::Debug for Report {
@@ -34,6 +43,7 @@ impl fmt::Debug for Report {
             .field("task", &self.task)
             .field("task_name", &self.task_name)
             .field("spawned_at", &self.spawned_at)
+            .field("awaited_at", &self.awaited_at)
             .field("error", &self.error)
             .finish_non_exhaustive()
     }
@@ -50,6 +60,9 @@ impl fmt::Display for Report {
         }
         if let Some(at) = self.spawned_at {
             write!(f, ", spawned at {at}")?;
+        }
+        if let Some(at) = self.awaited_at {
+            write!(f, ", waited last at {at}")?;
         }
         if let Some(error) = &self.error {
             write!(f, "\n  error: {error}")?;
@@ -70,8 +83,10 @@ impl From<UnhandledPanic> for Report {
             task: Some(panic.task),
             task_name: panic.name.as_deref().map(str::to_owned),
             spawned_at: Some(panic.spawned_at),
+            awaited_at: panic.awaited_at,
             error: None,
             panic: Some(panic.payload),
+            backtrace: panic.backtrace,
         }
     }
 }
@@ -84,9 +99,20 @@ impl Report {
             task: None,
             task_name: None,
             spawned_at: None,
+            awaited_at: None,
             error: None,
             panic: None,
+            backtrace: None,
         }
+    }
+
+    /// This report, about `task`.
+    pub(crate) fn about(mut self, task: &TaskRef) -> Report {
+        self.task = Some(task.id());
+        self.task_name = task.name().map(str::to_owned);
+        self.spawned_at = Some(task.spawned_at());
+        self.awaited_at = task.waits_at();
+        self
     }
 
     /// A panic in a waker that an event or a timer woke. It is no task of divisi's: whoever made the waker has to look.
@@ -103,29 +129,22 @@ impl Report {
 
     /// A poll that was over the limit of debug mode.
     pub(super) fn of_long_poll(task: &TaskRef, took: Duration) -> Report {
-        Report {
-            task: Some(task.id()),
-            task_name: task.name().map(str::to_owned),
-            spawned_at: Some(task.spawned_at()),
-            ..Report::new(format!(
-                "a poll took {took:.0?}, in which its worker could do nothing else. Move what blocks to `spawn_blocking`, and what computes \
-                 to `offload`"
-            ))
-        }
+        Report::new(format!(
+            "a poll took {took:.0?}, in which its worker could do nothing else. Move what blocks to `spawn_blocking`, and what computes \
+             to `offload`"
+        ))
+        .about(task)
     }
 
     /// A panic in the user's hook for threads.
     pub(super) fn of_hook(which: &str, panic: Box<dyn Any + Send>) -> Report {
+        let message = format!(
+            "the {which} hook of a thread panicked: {}",
+            panic_message(&*panic)
+        );
         Report {
-            message: format!(
-                "the {which} hook of a thread panicked: {}",
-                panic_message(&*panic)
-            ),
-            task: None,
-            task_name: None,
-            spawned_at: None,
-            error: None,
             panic: Some(panic),
+            ..Report::new(message)
         }
     }
 }
@@ -149,20 +168,14 @@ impl From<Stall> for Report {
         } else {
             "a root future or a task"
         };
-        Report {
-            message: format!(
-                "{who} has kept its worker for {:.0?} in one poll while others wait; {done}{others}. Move what blocks to \
+        let report = Report::new(format!(
+            "{who} has kept its worker for {:.0?} in one poll while others wait; {done}{others}. Move what blocks to \
                  `spawn_blocking`, and what computes to `offload`",
-                stall.lasted
-            ),
-            task: stall.task.as_ref().map(TaskRef::id),
-            task_name: stall
-                .task
-                .as_ref()
-                .and_then(|task| task.name().map(str::to_owned)),
-            spawned_at: stall.task.as_ref().map(TaskRef::spawned_at),
-            error: None,
-            panic: None,
+            stall.lasted
+        ));
+        match &stall.task {
+            Some(task) => report.about(task),
+            None => report,
         }
     }
 }
@@ -170,16 +183,13 @@ impl From<Stall> for Report {
 impl Report {
     /// Of a closure that a compute job gave to rayon directly.
     pub(crate) fn of_stray_panic(payload: Box<dyn Any + Send>) -> Report {
+        let message = format!(
+            "a closure that a compute job gave to `rayon::spawn` panicked: {}",
+            panic_message(&*payload)
+        );
         Report {
-            message: format!(
-                "a closure that a compute job gave to `rayon::spawn` panicked: {}",
-                panic_message(&*payload)
-            ),
-            task: None,
-            task_name: None,
-            spawned_at: None,
-            error: None,
             panic: Some(payload),
+            ..Report::new(message)
         }
     }
 }

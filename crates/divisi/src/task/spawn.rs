@@ -1,8 +1,9 @@
 //! Spawning on the current runtime.
 
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::Location;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
 use divisi_task::{Cause, JoinHandle, Registry, Runnable, Schedule, SpawnOptions, UnhandledPanic};
@@ -114,15 +115,25 @@ where
     let reporter = handle.clone();
     handle.spawn_with(
         async move {
-            if let Err(error) = future.await {
+            let mut future = pin!(future);
+            let mut awaited_at = None;
+            let ended = poll_fn(|cx| {
+                let polled = future.as_mut().poll(cx);
+                if polled.is_pending() {
+                    // Each poll begins with a clean slate.
+                    awaited_at = super::current().and_then(|task| task.waits_at());
+                }
+                polled
+            });
+            if let Err(error) = ended.await {
                 let task = super::current();
                 reporter.report(&Report {
-                    message: "a task ended with an error and nobody awaits it".to_owned(),
                     task: task.as_ref().map(|task| task.id()),
                     task_name: task.and_then(|task| task.name().map(|name| name.to_string())),
                     spawned_at: Some(spawned_at),
+                    awaited_at,
                     error: Some(error.into()),
-                    panic: None,
+                    ..Report::new("a task ended with an error and nobody awaits it".to_owned())
                 });
             }
         },

@@ -140,12 +140,12 @@ where
             if let Err(error) = handler(connection, peer).await {
                 let task = crate::task::current();
                 runtime.report(&Report {
-                    message: format!("the handler of the connection from {peer_name} failed"),
                     task: task.as_ref().map(|task| task.id()),
-                    task_name: None,
                     spawned_at: Some(served_at),
                     error: Some(error.into()),
-                    panic: None,
+                    ..Report::new(format!(
+                        "the handler of the connection from {peer_name} failed"
+                    ))
                 });
             }
         };
@@ -156,12 +156,9 @@ where
 
     fn report(&self, message: &str, error: io::Error) {
         self.runtime.report(&Report {
-            message: message.to_owned(),
-            task: None,
-            task_name: None,
             spawned_at: Some(self.served_at),
             error: Some(error.into()),
-            panic: None,
+            ..Report::new(message.to_owned())
         });
     }
 }
