@@ -48,7 +48,8 @@ impl TaskId {
         (self.0.get() & ((1 << SLOT_BITS) - 1)) as u32
     }
 
-    pub(crate) fn shard(self) -> u32 {
+    /// The shard of the [`Registry`](crate::Registry) that it is in: what [`SpawnOptions::shard`](crate::SpawnOptions::shard) asked for.
+    pub fn shard(self) -> u32 {
         ((self.0.get() >> SLOT_BITS) & ((1 << SHARD_BITS) - 1)) as u32
     }
 

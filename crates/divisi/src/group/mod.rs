@@ -203,6 +203,7 @@ where
         }
         if *this.ended {
             // A scope around it was cancelled, and drops it.
+            this.cut.end_task_if_over();
             return Poll::Pending;
         }
         let Some(End { mut failures, cut }) = this.shared.try_end(cx.waker()) else {
@@ -225,7 +226,10 @@ where
             Outcome::Value(_) | Outcome::None if !failures.is_empty() => failures,
             Outcome::Value(value) if only_own || !cut => return Poll::Ready(Ok(value)),
             Outcome::None if only_own => Vec::new(),
-            Outcome::Value(_) | Outcome::None => return Poll::Pending,
+            Outcome::Value(_) | Outcome::None => {
+                this.cut.end_task_if_over();
+                return Poll::Pending;
+            }
         };
         Poll::Ready(Err(GroupError::new(error, node.reason())))
     }

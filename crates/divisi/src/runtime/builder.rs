@@ -24,6 +24,7 @@ use crate::compute::{self, NamedPools};
 use crate::context;
 use crate::net::Resolver;
 use crate::pool::report_cpu_bound;
+use crate::scope::roots::Roots;
 
 /// Most workers that make sense to ask for; more is taken for a mistake.
 const MOST_WORKERS: usize = 4096;
@@ -554,6 +555,7 @@ impl Builder {
                 ctrl_c: self.ctrl_c,
                 debug,
                 orphans: Orphans::default(),
+                roots: Roots::default(),
                 handler: self.handler,
                 hooks: self.hooks,
                 #[cfg(feature = "tokio-compat")]

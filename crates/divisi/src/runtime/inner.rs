@@ -18,6 +18,7 @@ use super::shutdown::{self, Shutdown, ShutdownReport};
 use crate::cleanup::orphan::Orphans;
 use crate::compute::NamedPools;
 use crate::net::Resolver;
+use crate::scope::roots::Roots;
 
 pub(crate) struct Inner {
     pub(super) scheduler: Scheduler,
@@ -36,6 +37,7 @@ pub(crate) struct Inner {
     pub(super) ctrl_c: bool,
     pub(super) debug: bool,
     pub(super) orphans: Orphans,
+    pub(super) roots: Roots,
     pub(super) handler: ExceptionHandler,
     pub(super) hooks: ThreadHooks,
     #[cfg(feature = "tokio-compat")]
@@ -145,6 +147,11 @@ impl Inner {
 
     pub(crate) fn orphans(&self) -> &Orphans {
         &self.orphans
+    }
+
+    /// What the scopes of its tasks are in.
+    pub(crate) fn roots(&self) -> &Roots {
+        &self.roots
     }
 
     pub(crate) fn handler(&self) -> &ExceptionHandler {

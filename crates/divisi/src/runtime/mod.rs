@@ -138,7 +138,7 @@ impl Runtime {
         self.handle.metrics()
     }
 
-    /// Ends the runtime in numbered phases: no new tasks from outside, grace, cancel, pools, workers; then tells what was cancelled and
+    /// Ends the runtime in numbered phases: no new tasks from outside, task groups are cancelled, grace, cancel, pools, workers; then tells what was cancelled and
     /// where it waited, and what could not be stopped. Blocks the calling thread meanwhile, for at most the grace plus
     /// [the patience](Shutdown::patience) (and a little).
     ///

@@ -1,18 +1,20 @@
 //! How a runtime ends.
 //!
 //! 1. *Stop accepting*: spawns from threads outside the runtime are refused.
-//! 2. *Grace*: the tasks that live may end by themselves; they may still spawn, block and compute.
-//! 3. *Abort*: every spawn is refused; tasks that still live are cancelled, which drops their futures at once unless they are inside a poll.
+//! 2. *Cancel groups*, if there is a grace: tasks that are inside a [group](crate::group) or [scope](crate::scope), or come to one, clean up
+//!    and end.
+//! 3. *Grace*: the tasks that live may end by themselves; they may still spawn, block and compute.
+//! 4. *Abort*: every spawn is refused; tasks that still live are cancelled, which drops their futures at once unless they are inside a poll.
 //!    Then the clean-ups that the dropped futures left behind run here, up to their limit; see [`cleanup`](crate::cleanup).
-//! 4. *Pools*: jobs that have not started are cancelled; running ones get until the deadline.
-//! 5. *Stop*: workers leave as soon as the poll they are in returns; those that have not by the deadline are reported and left alone.
-//! 6. *Close*: the reactors wake whoever still waits, with an error.
-//! 7. *Companions*: tokio's runtime beside this one, if there is one, ends last.
+//! 5. *Pools*: jobs that have not started are cancelled; running ones get until the deadline.
+//! 6. *Stop*: workers leave as soon as the poll they are in returns; those that have not by the deadline are reported and left alone.
+//! 7. *Close*: the reactors wake whoever still waits, with an error.
+//! 8. *Companions*: tokio's runtime beside this one, if there is one, ends last.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use divisi_task::TaskState;
+use divisi_task::{CancelReason, TaskState};
 
 use super::tasks::TaskInfo;
 use super::{Inner, cleanups};
@@ -29,6 +31,10 @@ pub struct Shutdown {
 
 impl Shutdown {
     /// Lets tasks end by themselves for `grace`, then cancels what is left.
+    ///
+    /// Tasks that are inside a [task group](crate::task_group), a [cancel scope](crate::scope) or a limit of time around such are told at once: their scopes
+    /// are cancelled, so that their clean-ups run, and then they end as cancelled, in the grace. So do those that come to one during the grace. What
+    /// must not be cut short there needs a [`shield`](crate::scope::shield) around it. The root future of [`block_on`](crate::Runtime::block_on) is left alone.
     pub fn graceful(grace: Duration) -> Shutdown {
         Shutdown {
             grace,
@@ -111,6 +117,8 @@ pub(crate) fn run(
     let begin = Instant::now();
     inner.stop_accepting();
     if how.grace > Duration::ZERO {
+        let why = CancelReason::new("its runtime is being shut down");
+        inner.roots().cancel(why);
         wait_empty(deadline(begin, how.grace));
     }
 

@@ -7,6 +7,7 @@ use divisi_task::CancelReason;
 use divisi_task::freeze::{self, Mode};
 
 use super::node::Node;
+use super::roots;
 use super::stack::{self, Kind};
 use crate::time::Instant;
 
@@ -133,7 +134,11 @@ impl Cut {
         if let Poll::Ready(value) = self.poll_in(mode, cx, deadline, &mut content) {
             return Step::Ready(value);
         }
-        self.settle(cx, deadline, content)
+        let step = self.settle(cx, deadline, content);
+        if matches!(step, Step::Waits) {
+            self.end_task_if_over();
+        }
+        step
     }
 
     /// After the content was polled and waits: ends it if it must, once everything inside is done.
@@ -157,6 +162,13 @@ impl Cut {
             Step::Waits
         } else {
             Step::Over
+        }
+    }
+
+    /// For a scope that waits, with or without content: see [`roots`].
+    pub(crate) fn end_task_if_over(&self) {
+        if let Some(node) = self.node.as_ref().filter(|_| stack::is_empty()) {
+            roots::end_task_if_over(node);
         }
     }
 

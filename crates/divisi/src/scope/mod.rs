@@ -28,6 +28,7 @@ mod cancel_scope;
 mod cut;
 mod limited;
 pub(crate) mod node;
+pub(crate) mod roots;
 mod shield;
 pub(crate) mod stack;
 

@@ -35,6 +35,8 @@ pub(crate) struct Node {
     cancelled: AtomicU8,
     /// See the module: clean-ups and the like inside.
     held: AtomicUsize,
+    /// Stands for a whole task, below the runtime's: see [`roots`](super::roots).
+    is_root: bool,
     inner: Mutex<Inner>,
 }
 
@@ -62,11 +64,28 @@ enum Below {
 
 impl Node {
     pub(crate) fn new() -> Arc<Node> {
+        Node::make(false)
+    }
+
+    fn make(is_root: bool) -> Arc<Node> {
         Arc::new(Node {
             cancelled: AtomicU8::new(0),
             held: AtomicUsize::new(0),
+            is_root,
             inner: Mutex::default(),
         })
+    }
+
+    /// The root of a task, below that of the `runtime`.
+    pub(super) fn of_task(runtime: &Arc<Node>) -> Arc<Node> {
+        let node = Node::make(true);
+        node.attach(runtime, false);
+        node
+    }
+
+    /// Whether it stands for a whole task.
+    pub(super) fn is_root(&self) -> bool {
+        self.is_root
     }
 
     /// A node below `parent`, in the same task.

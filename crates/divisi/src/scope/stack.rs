@@ -11,6 +11,7 @@ use divisi_task::CancelReason;
 use divisi_task::freeze::{self, Mode};
 
 use super::node::Node;
+use super::roots;
 use crate::time::Instant;
 
 thread_local! {
@@ -70,14 +71,35 @@ impl Drop for Leave<'_> {
     }
 }
 
-/// The node of the innermost scope here; `None` outside of scopes.
+/// Whether the poll is inside no scope, be it that of a group's task.
+pub(crate) fn is_empty() -> bool {
+    STACK
+        .try_with(|stack| stack.borrow().is_empty())
+        .unwrap_or(true)
+}
+
+/// The node of the innermost scope here, or else the [root](roots) of the task; `None` outside of both.
 pub(crate) fn current_node() -> Option<Arc<Node>> {
+    let innermost = innermost_node();
+    innermost.or_else(|| {
+        if is_empty() {
+            roots::current_root()
+        } else {
+            None
+        }
+    })
+}
+
+fn innermost_node() -> Option<Arc<Node>> {
     STACK
         .try_with(|stack| {
             let mut stack = stack.borrow_mut();
             let made = stack.iter().rposition(|entry| entry.node.is_some());
             for at in made.map_or(0, |made| made + 1)..stack.len() {
-                let around = at.checked_sub(1).and_then(|at| stack[at].node.clone());
+                let around = match at.checked_sub(1) {
+                    Some(at) => stack[at].node.clone(),
+                    None => roots::current_root(),
+                };
                 let entry = &mut stack[at];
                 let node = match (around, entry.kind) {
                     (Some(around), Kind::Scope) => Node::inside(&around),

@@ -1,0 +1,183 @@
+//! What a graceful shutdown does with task groups, scopes and clean-ups.
+
+use std::future::pending;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use divisi::cleanup::finally;
+use divisi::scope::{CancelScope, shield};
+use divisi::time::{sleep, timeout};
+use divisi::{Runtime, Shutdown, ShutdownReport, task_group};
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(2);
+
+type Log = mpsc::Sender<&'static str>;
+
+/// Runs `task` as a task until it logs "begun", shuts down gracefully, and gives the result of the task, the report and the rest of the log.
+fn shut_down_while<F>(
+    task: impl FnOnce(Log) -> F,
+) -> (
+    Result<(), divisi::task::JoinError>,
+    ShutdownReport,
+    Vec<&'static str>,
+)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let runtime = Runtime::builder().worker_threads(2).build().unwrap();
+    let (log, logged) = mpsc::channel();
+    let task = runtime.spawn(task(log));
+    assert_eq!(logged.recv_timeout(LONG), Ok("begun"));
+    let report = runtime.shutdown(Shutdown::graceful(LONG));
+    let result = futures_lite::future::block_on(task);
+    (result, report, logged.iter().collect())
+}
+
+async fn wait_and_clean(log: Log, slow: Duration, done: &'static str) {
+    let end = log.clone();
+    let body = async {
+        log.send("begun").unwrap();
+        pending::<()>().await;
+    };
+    finally(body, async || {
+        // Clean-ups may wait, and use groups of their own.
+        let inner = task_group(async |g| {
+            g.spawn(async move {
+                sleep(slow).await;
+                Ok::<_, ()>(())
+            });
+            Ok(())
+        });
+        inner.await.unwrap();
+        end.send(done).unwrap();
+    })
+    .await;
+}
+
+#[test]
+fn a_group_in_a_task_cleans_up_and_its_task_ends_within_the_grace() {
+    let (result, report, log) = shut_down_while(async |log: Log| {
+        let group = task_group(async |g| {
+            g.spawn(async move {
+                wait_and_clean(log, SHORT, "cleaned").await;
+                Ok::<_, ()>(())
+            });
+            Ok(())
+        });
+        group.await.unwrap();
+        unreachable!("the group does not return");
+    });
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(log, ["cleaned"]);
+    let error = result.unwrap_err();
+    let reason = error.reason().expect("it was cancelled");
+    assert_eq!(reason.text(), "its runtime is being shut down");
+}
+
+#[test]
+fn the_body_of_a_group_cleans_up_also_inside_a_limit_of_time() {
+    let (result, report, log) = shut_down_while(async |log: Log| {
+        let group = task_group(async |_| {
+            wait_and_clean(log, SHORT, "cleaned").await;
+            Ok::<_, ()>(())
+        });
+        timeout(LONG, group).await.unwrap().unwrap();
+    });
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(log, ["cleaned"]);
+    assert!(result.unwrap_err().is_cancelled());
+}
+
+#[test]
+fn a_scope_with_nothing_to_clean_ends_its_task() {
+    let (result, report, _) = shut_down_while(async |log: Log| {
+        let scope = CancelScope::new();
+        let inside = scope.run(async {
+            log.send("begun").unwrap();
+            pending::<()>().await;
+        });
+        inside.await.unwrap();
+    });
+    assert!(report.is_clean(), "{report}");
+    assert!(result.unwrap_err().is_cancelled());
+}
+
+#[test]
+fn a_task_ends_when_the_last_of_its_scopes_has_cleaned_up() {
+    let (result, report, mut log) = shut_down_while(async |log: Log| {
+        let (quick, slow) = (CancelScope::new(), CancelScope::new());
+        let end = log.clone();
+        let both = divisi::join!(
+            slow.run(finally(pending::<()>(), async || {
+                sleep(SHORT).await;
+                end.send("slow").unwrap();
+            })),
+            quick.run(wait_and_clean(log, Duration::ZERO, "quick")),
+        );
+        unreachable!("{both:?}");
+    });
+    assert!(report.is_clean(), "{report}");
+    log.sort_unstable();
+    assert_eq!(log, ["quick", "slow"]);
+    assert!(result.unwrap_err().is_cancelled());
+}
+
+#[test]
+fn a_shielded_part_comes_to_its_end_and_then_the_task_ends() {
+    let (result, report, log) = shut_down_while(async |log: Log| {
+        let scope = CancelScope::new();
+        let inside = scope.run(async {
+            shield(async {
+                log.send("begun").unwrap();
+                sleep(SHORT).await;
+                log.send("committed").unwrap();
+            })
+            .await;
+            pending::<()>().await;
+        });
+        inside.await.unwrap();
+    });
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(log, ["committed"]);
+    assert!(result.unwrap_err().is_cancelled());
+}
+
+#[test]
+fn a_task_that_comes_to_a_scope_during_the_grace_ends_there() {
+    let (result, report, log) = shut_down_while(async |log: Log| {
+        let end = log.clone();
+        let (tell, told) = divisi::channel::oneshot();
+        let first = async move {
+            let scope = CancelScope::new();
+            let body = finally(pending::<()>(), async || tell.send(()).unwrap());
+            drop(scope.run(body).await);
+        };
+        drop(divisi::spawn(first));
+        log.send("begun").unwrap();
+        told.await.unwrap();
+        end.send("goes on without a scope").unwrap();
+        drop(CancelScope::new().run(pending::<()>()).await);
+    });
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(log, ["goes on without a scope"]);
+    assert!(result.unwrap_err().is_cancelled());
+}
+
+#[test]
+fn what_a_blocking_job_waits_for_is_left_alone() {
+    let (result, report, log) = shut_down_while(async |log: Log| {
+        let job = divisi::spawn_blocking(move || {
+            futures_lite::future::block_on(CancelScope::new().run(async {
+                log.send("begun").unwrap();
+                sleep(SHORT).await;
+                log.send("done").unwrap();
+            }))
+            .unwrap();
+        });
+        job.await.unwrap();
+    });
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(log, ["done"]);
+    assert!(result.is_ok());
+}
