@@ -12,6 +12,8 @@
 //! | [`pool`] | a pool of database connections with acquire time-out and leak report |
 //! | [`calls`] | many API calls at once, with a limit and time-outs |
 //! | [`pipeline`] | data processing with back-pressure and CPU stages |
+//! | [`prefork`] | one server, several processes, restart of those that die |
+//! | [`mixing`] | synchronous code calling asynchronous code, and the other way round |
 //! | [`foreign`] | reqwest and sqlx, which insist on tokio's runtime |
 //!
 //! All but the last run without a runtime of tokio's in the process.
@@ -23,8 +25,10 @@ pub mod calls;
 pub mod foreign;
 pub mod grpc;
 pub mod http;
+pub mod mixing;
 pub mod pipeline;
 pub mod pool;
+pub mod prefork;
 pub mod serving;
 pub mod tls;
 pub mod web;
