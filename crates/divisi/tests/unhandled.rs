@@ -192,3 +192,26 @@ fn a_panic_comes_with_its_stack_only_if_the_environment_asks() {
         assert!(text.contains(expected), "{text}");
     }
 }
+
+#[test]
+fn debug_mode_tells_of_sockets_that_outlive_their_runtime() {
+    let waiting_socket = |runtime: &Runtime| {
+        runtime.block_on(async {
+            let socket = divisi::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let mut buffer = [0; 1];
+            let waits = async { drop(socket.recv_from(&mut buffer).await) };
+            divisi::future::or(waits, divisi::yield_now()).await;
+            socket
+        })
+    };
+    let mut kept = None;
+    let told = reports_of(Runtime::builder().debug(true), |runtime| {
+        kept = Some(waiting_socket(runtime));
+    });
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("1 sockets, pipes or child processes were left open"));
+    let told = reports_of(Runtime::builder().debug(true), |runtime| {
+        drop(waiting_socket(runtime));
+    });
+    assert!(told.is_empty(), "{told:?}");
+}

@@ -297,7 +297,8 @@ impl Builder {
     ///
     /// - polls of tasks that took more than 100 ms, when they are over, with the task's name, where it was spawned, and the time;
     /// - tasks that are spawned into a [group](crate::group) that has ended, by a handle that outlived it;
-    /// - [clean-ups](crate::cleanup) that lost their place and run at the root of the runtime.
+    /// - [clean-ups](crate::cleanup) that lost their place and run at the root of the runtime;
+    /// - how many sockets, pipes and child processes were left open when the runtime was shut down.
     ///
     /// Each poll is timed then, which costs some 50 ns.
     ///

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use divisi_task::{CancelReason, TaskState};
 
 use super::tasks::TaskInfo;
-use super::{Inner, cleanups};
+use super::{Inner, Report, cleanups};
 
 /// How long a dropped runtime waits for polls and jobs that do not return.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);
@@ -69,6 +69,9 @@ pub struct ShutdownReport {
     pub cleanups_adopted: usize,
     /// Those of them that had not ended when their limit was over.
     pub cleanups_cut_off: usize,
+    /// Sockets, pipes and descriptors of child processes that somebody still had when all tasks were gone, of those that ever waited here. They
+    /// give errors from now on. [Debug mode](crate::runtime::Builder::debug) reports them.
+    pub sources_left: usize,
     /// How long the shutdown took.
     pub took: Duration,
 }
@@ -91,6 +94,9 @@ impl fmt::Display for ShutdownReport {
         )?;
         if self.cleanups_cut_off != 0 {
             write!(f, ", {} clean-ups cut off", self.cleanups_cut_off)?;
+        }
+        if self.sources_left != 0 {
+            write!(f, ", {} sources left open", self.sources_left)?;
         }
         for task in &self.cancelled {
             write!(f, "\n  cancelled: {task}")?;
@@ -154,6 +160,13 @@ pub(crate) fn run(
         .collect();
     cleanups_cut_off += inner.orphans().take(true).len();
     drop(stopped);
+    let reactors = inner.every_reactor();
+    let sources_left = reactors.map(|reactor| reactor.metrics().sources).sum();
+    if inner.debugs() && sources_left > 0 {
+        inner.handler().handle(&Report::new(format!(
+            "{sources_left} sockets, pipes or child processes were left open when their runtime was shut down: drop them before it, or let its tasks own them"
+        )));
+    }
     inner.close_reactors();
     inner.stop_companions(end);
     ShutdownReport {
@@ -161,6 +174,7 @@ pub(crate) fn run(
         stuck,
         cleanups_adopted: inner.orphans().total(),
         cleanups_cut_off,
+        sources_left,
         took: begin.elapsed(),
     }
 }
