@@ -1,7 +1,7 @@
 //! Files and directories.
 //!
 //! The operating system has no waiting for files: a read from a slow disk blocks its thread. So every function here runs on the blocking pool, and awaiting it
-//! costs a trip there and back. Few trips are the art: [`read`], [`read_to_string`] and [`write`] make one for a whole file, [`File`] reads ahead and writes
+//! costs a trip there and back. Few trips are the art: [`read`], [`read_to_string`] and [`write()`] make one for a whole file, [`File`] reads ahead and writes
 //! behind in blocks that grow, [`read_dir`] takes many entries at a time.
 //!
 //! # Errors
