@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use divisi_reactor::{Clock, Reactor};
+use divisi_reactor::{Clock, Reactor, ReactorId};
 
 use crate::runtime::{Handle, Inner};
 
@@ -111,6 +111,15 @@ pub(crate) fn io_home() -> io::Result<Reactor> {
 /// The reactor for a timer that is armed now.
 pub(crate) fn timer_home() -> io::Result<Reactor> {
     with(|entry| entry.runtime.reactor(entry.seat).clone()).ok_or_else(no_runtime)
+}
+
+/// The same, and the name of the runtime: its first reactor.
+pub(crate) fn timer_place() -> io::Result<(ReactorId, Reactor)> {
+    with(|entry| {
+        let name = entry.runtime.reactors()[0].id();
+        (name, entry.runtime.reactor(entry.seat).clone())
+    })
+    .ok_or_else(no_runtime)
 }
 
 /// The clock of the current runtime.

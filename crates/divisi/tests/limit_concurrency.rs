@@ -263,3 +263,44 @@ proptest! {
         }
     }
 }
+
+/// Sends the name of the thread that wakes.
+struct SaysWhere(std::sync::mpsc::Sender<std::thread::ThreadId>);
+
+impl std::task::Wake for SaysWhere {
+    fn wake(self: std::sync::Arc<Self>) {
+        let _ = self.0.send(std::thread::current().id());
+    }
+}
+
+#[test]
+fn the_slot_of_a_computing_job_is_not_freed_on_its_thread() {
+    divisi::run(async {
+        for panics in [false, true] {
+            let limit = Concurrency::new(1);
+            let (go, gone) = std::sync::mpsc::channel::<()>();
+            let (say_job, job_thread) = std::sync::mpsc::channel();
+            let job = limit
+                .offload(move || {
+                    say_job.send(std::thread::current().id()).unwrap();
+                    gone.recv().unwrap();
+                    assert!(!panics, "as it should");
+                })
+                .await;
+            let (say_woken, woken_by) = std::sync::mpsc::channel();
+            let waker = std::task::Waker::from(std::sync::Arc::new(SaysWhere(say_woken)));
+            let mut next = std::pin::pin!(limit.acquire());
+            let mut cx = std::task::Context::from_waker(&waker);
+            assert!(next.as_mut().poll(&mut cx).is_pending());
+            go.send(()).unwrap();
+            assert_eq!(job.await.is_err(), panics);
+            let woken_by = divisi::spawn_blocking(move || {
+                woken_by.recv_timeout(std::time::Duration::from_secs(60))
+            });
+            let woken_by = woken_by.await.unwrap().unwrap();
+            assert_ne!(woken_by, job_thread.recv().unwrap());
+            drop(next.await);
+            assert_eq!(limit.in_use(), 0);
+        }
+    });
+}

@@ -585,6 +585,64 @@ fn a_limiter_outlives_the_runtime_whose_timer_it_used() {
 }
 
 #[test]
+fn a_runtime_that_is_not_driven_holds_up_nobody_in_another() {
+    let limiter = RateLimiter::new(Rate::per(100, SECOND).burst(1));
+    limiter.try_acquire().unwrap();
+    let idle = Runtime::builder().build_local().unwrap();
+    let mut first = Box::pin(limiter.acquire());
+    let mut second = Box::pin(limiter.acquire());
+    idle.block_on(async {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(first.as_mut().poll(&mut cx).is_pending());
+        assert!(second.as_mut().poll(&mut cx).is_pending());
+    });
+    let driven = Runtime::builder().worker_threads(1).build().unwrap();
+    driven.block_on(async {
+        let limit = 60 * SECOND;
+        // Behind those who wait in the other runtime, and one of those in this one.
+        divisi::time::timeout(limit, limiter.acquire())
+            .await
+            .unwrap();
+        divisi::time::timeout(limit, second).await.unwrap();
+        divisi::time::timeout(limit, first).await.unwrap();
+    });
+    assert_eq!(limiter.waiting(), 0);
+}
+
+#[test]
+fn a_waiter_moved_to_another_runtime_has_an_alarm_there() {
+    let limiter = RateLimiter::new(Rate::per(100, SECOND).burst(1));
+    limiter.try_acquire().unwrap();
+    let idle = Runtime::builder().build_local().unwrap();
+    let mut wait = Box::pin(limiter.acquire());
+    idle.block_on(async {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(wait.as_mut().poll(&mut cx).is_pending());
+    });
+    let driven = Runtime::builder().worker_threads(1).build().unwrap();
+    driven.block_on(async {
+        divisi::time::timeout(60 * SECOND, wait).await.unwrap();
+    });
+}
+
+#[test]
+fn a_place_behind_many_reservations_that_is_given_back_is_found() {
+    on_virtual_clock(1, async {
+        let limiter = RateLimiter::new(Rate::paced(1_000, SECOND));
+        let start = Instant::now();
+        limiter.try_acquire().unwrap();
+        let mut reserved: Vec<_> = (0..20).map(|_| limiter.reserve(1).unwrap()).collect();
+        let given_back = reserved.remove(17);
+        let at = given_back.at();
+        assert_eq!(at - start, 18 * MILLI);
+        drop(given_back);
+        limiter.acquire().await;
+        assert_eq!(Instant::now(), at);
+        assert_eq!(reserved.len(), 19);
+    });
+}
+
+#[test]
 #[should_panic(expected = "a wait for a rate limiter at")]
 fn waiting_outside_a_runtime_panics_with_the_place() {
     let limiter = RateLimiter::new(Rate::per(1, SECOND));

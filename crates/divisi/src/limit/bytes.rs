@@ -20,6 +20,9 @@ const LEAST_CHUNK: u64 = 1024;
 /// it is paid for. So the rate holds in the long run whatever the sizes and the number of streams, nothing is charged that did not go through,
 /// and a stream that waits for data holds up nobody.
 ///
+/// A burst is that of [`Rate::per`](super::Rate::per), or the amount of the other rates, but no less than 1024 bytes. As a turn needs room for one byte only, what goes
+/// through in a [window](super::Rate::window) may exceed it by a burst, once; the debt is paid before the next turn.
+///
 /// # Cancel safety
 ///
 /// As that of the stream inside.

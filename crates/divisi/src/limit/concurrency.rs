@@ -5,11 +5,13 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use divisi_task::wait_list::{Locked, Queue, Turn, WaitList, Waiter, Wakers};
 use divisi_task::{JoinHandle, budget, current};
 
 use super::adaptive::{Adaptation, Adaptive};
+use crate::context;
 use crate::time::Instant;
 
 const LANE: usize = 0;
@@ -92,7 +94,7 @@ impl Gate {
         }
     }
 
-    fn release(&self, outcome: Outcome, since: Instant) {
+    fn release(&self, outcome: Outcome, took: Duration) {
         let mut wakers = Wakers::new();
         let mut locked = self.list.lock();
         let State {
@@ -101,7 +103,7 @@ impl Gate {
             adaptive,
         } = &mut *locked;
         if let (Some(adaptive), Some(overloaded)) = (adaptive, outcome.overloaded()) {
-            *limit = adaptive.next_limit(*limit, *in_use, since.elapsed(), overloaded);
+            *limit = adaptive.next_limit(*limit, *in_use, took, overloaded);
         }
         *in_use -= 1;
         Self::serve(locked, &mut wakers);
@@ -248,7 +250,7 @@ impl Concurrency {
     }
 
     /// Waits for a slot and runs `f` in it, on the threads of [`offload`](crate::offload). The slot is free when `f` has ended, also if
-    /// the handle is gone, or when the job is cancelled before it began.
+    /// the handle is gone, or when the job is cancelled before it began: a task of its own frees it, shortly after that.
     ///
     /// # Panics
     ///
@@ -269,8 +271,8 @@ impl Concurrency {
     {
         let slot = self.acquire();
         async move {
-            let slot = slot.await.undecided();
-            crate::offload(move || slot.run(f))
+            let handed_over = HandedOver(Some(slot.await.undecided()));
+            crate::offload(move || handed_over.run(f))
         }
     }
 
@@ -351,7 +353,38 @@ impl Future for AcquireSlot {
 pub struct Slot {
     gate: Arc<Gate>,
     since: Instant,
+    /// Held so long, if that is over.
+    took: Option<Duration>,
     outcome: Outcome,
+}
+
+/// The slot of a job that runs on a computing thread. Such a thread may stand still for long, because others are more urgent; so it must not hold a lock that
+/// workers take, and a task frees the slot instead. Spawning one does not wait for anything.
+struct HandedOver(Option<Slot>);
+
+impl HandedOver {
+    fn run<T>(mut self, f: impl FnOnce() -> T) -> T {
+        if let Some(slot) = &mut self.0 {
+            slot.begin();
+        }
+        let value = f();
+        if let Some(slot) = &mut self.0 {
+            slot.outcome = Outcome::Done;
+        }
+        value
+    }
+}
+
+impl Drop for HandedOver {
+    fn drop(&mut self) {
+        if let Some(mut slot) = self.0.take() {
+            slot.took = Some(slot.since.elapsed());
+            // Without a runtime there are no workers to wait, either.
+            if let Some(runtime) = context::try_handle() {
+                drop(runtime.spawn(async move { drop(slot) }));
+            }
+        }
+    }
 }
 
 impl Slot {
@@ -359,6 +392,7 @@ impl Slot {
         Slot {
             gate,
             since: Instant::now(),
+            took: None,
             outcome: Outcome::Done,
         }
     }
@@ -374,9 +408,14 @@ impl Slot {
         self.outcome = Outcome::Done;
     }
 
-    /// Runs a job of a pool, which counts from now on.
-    fn run<T>(mut self, f: impl FnOnce() -> T) -> T {
+    /// The work begins only now: what was before does not count.
+    pub(crate) fn begin(&mut self) {
         self.since = Instant::now();
+    }
+
+    /// Runs a job of a pool.
+    fn run<T>(mut self, f: impl FnOnce() -> T) -> T {
+        self.begin();
         let value = f();
         self.done();
         value
@@ -398,7 +437,8 @@ impl Drop for Slot {
         if std::thread::panicking() && matches!(self.outcome, Outcome::Done) {
             self.outcome = Outcome::Unknown;
         }
-        self.gate.release(self.outcome, self.since);
+        let took = self.took.unwrap_or_else(|| self.since.elapsed());
+        self.gate.release(self.outcome, took);
     }
 }
 

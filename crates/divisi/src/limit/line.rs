@@ -1,4 +1,4 @@
-//! The line in front of a rate limit: who waits, and the one timer.
+//! The line in front of a rate limit: who waits, and the timers.
 //!
 //! # The protocol
 //!
@@ -9,13 +9,14 @@
 //! * SLOW is set under the lock, and the arrival time goes over to the meter there. It is cleared under the lock, with the meter's arrival time, when
 //!   nobody waits and nothing is reserved. As long as it is set the word is not changed without the lock. So every pass is charged once.
 //! * Who must wait goes to the end of the list, and nothing is charged for that. The first of the list is *due* at a time that is known; the
-//!   timer is set to it. When the timer fires, its waker serves the list: it charges those who are due and tells them, and sets the timer for the
-//!   next. So the order is that of arrival, whoever is polled when; and one who leaves has taken nothing from anybody.
+//!   [alarms](super::alarms) are set to it. When one fires, its waker serves the list: it charges those who are due and tells them, and sets the alarms
+//!   for the next. So the order is that of arrival, whoever is polled when; and one who leaves has taken nothing from anybody.
 //! * Whoever was told but is dropped before it has heard gives its charge back, and the list is served again.
+//! * Whatever else changes the meters serves the list first: an alarm that is late costs those who wait nothing.
 //!
-//! **Nobody waits for ever.** While the list is not empty, the timer is armed for its first: by `join`, which puts in the first under the lock, and by
-//! every `serve` after that. If it cannot be armed (`serve` may run where no runtime is, and a runtime may end), all who wait are told to begin
-//! anew, each in its own task, where there is one.
+//! **Nobody waits for ever.** While the list is not empty, there is an alarm in every runtime in which one of the list was polled last, and all are
+//! set for the first: by `join`, which puts in the first under the lock, by `at_home`, and by every `serve` after that. If no runtime is left, all
+//! who wait are told to begin anew, each in its own task, where there is one.
 
 use std::fmt;
 use std::io;
@@ -26,11 +27,12 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::{Duration, Instant};
 
-use divisi_reactor::Timer;
+use divisi_reactor::ReactorId;
 use divisi_task::stable::Stable;
 use divisi_task::wait_list::{Locked, Queue, Turn, WaitList, Waiter, Wakers};
 use divisi_task::{budget, current};
 
+use super::alarms::Alarms;
 use super::meter::Fast;
 use super::rate::Rate;
 use super::schedule::{Charge, LATENESS, Schedule};
@@ -58,9 +60,22 @@ pub(crate) struct State {
     since: u64,
     /// The weight of all who wait.
     queued: u64,
-    timer: Timer,
-    /// What the timer is armed for.
-    armed_for: Option<u64>,
+    alarms: Alarms,
+}
+
+impl State {
+    /// Since when the first may pass, if something has changed now: not before the moment for which it has waited.
+    fn changed(&mut self, now: u64) {
+        let waited_for = self.alarms.armed_for().map_or(now, |due| due.min(now));
+        self.since = self.since.max(waited_for);
+    }
+}
+
+/// What is to be done without the lock: to wake, and to drop.
+#[derive(Default)]
+struct After {
+    wakers: Wakers,
+    alarms: Vec<Alarms>,
 }
 
 #[derive(Debug)]
@@ -90,11 +105,11 @@ struct Alarm(Weak<Line>);
 impl Wake for Alarm {
     fn wake(self: Arc<Self>) {
         if let Some(line) = self.0.upgrade() {
-            let mut wakers = Wakers::new();
+            let mut after = After::default();
             let mut locked = line.list.lock();
-            // It has fired, or must be armed again elsewhere.
-            locked.armed_for = None;
-            line.serve(locked, &mut wakers);
+            // It has fired, or its runtime has ended.
+            locked.alarms.must_be_armed();
+            line.serve(&mut locked, &mut after);
         }
     }
 }
@@ -114,8 +129,7 @@ impl Line {
                 schedule,
                 since: 0,
                 queued: 0,
-                timer: Timer::never(),
-                armed_for: None,
+                alarms: Alarms::default(),
             }),
             alarm: Waker::from(Arc::new(Alarm(line.clone()))),
         })
@@ -166,7 +180,9 @@ impl Line {
                 Ok(_) => {
                     return Some(Ok(Charge {
                         weight,
+                        due: now,
                         now,
+                        change: None,
                         arrival: Some((before.into(), after.into())),
                     }));
                 }
@@ -176,14 +192,14 @@ impl Line {
     }
 
     /// Takes the arrival time over from the word, for as long as the lock is held or somebody waits.
-    fn enter(&self, state: &mut State) {
+    fn enter(&self, state: &mut State, now: u64) {
         if self.fast.is_none() {
             return;
         }
         let word = self.word.fetch_or(SLOW, Ordering::AcqRel);
         if word & SLOW == 0 {
             if let Some(gcra) = state.schedule.only_gcra() {
-                gcra.set_arrival((word >> 1).into());
+                gcra.take_over((word >> 1).into(), now);
             }
         }
     }
@@ -200,56 +216,80 @@ impl Line {
         }
     }
 
-    /// Sets the timer. Ready if it is time already.
+    /// Sets the alarms for one who is due then. Ready if it is time already to look again.
     fn arm(&self, state: &mut State, due: u64) -> Poll<io::Result<()>> {
-        if state.armed_for == Some(due) {
-            return Poll::Pending;
-        }
-        state.armed_for = None;
-        state.timer.reset(self.instant(due).into_std());
-        let mut cx = Context::from_waker(&self.alarm);
-        ready!(state.timer.poll_expired(&mut cx, context::timer_home))?;
-        state.armed_for = Some(due);
-        Poll::Pending
+        let deadline = self.instant(due).into_std();
+        state.alarms.arm(due, deadline, &self.alarm)
     }
 
-    /// Lets those pass who are due, in order, and sets the timer for the next.
-    fn serve(&self, mut locked: Locked<'_, State, Ticket>, wakers: &mut Wakers) {
+    /// Lets those pass who are due, in order, and sets the alarms for the next. Reservations up to now are settled.
+    fn serve(&self, locked: &mut Locked<'_, State, Ticket>, after: &mut After) {
         let mut now = self.now();
-        self.enter(&mut locked);
-        locked.schedule.settle(now);
+        self.enter(locked, now);
         while let Some((state, ticket)) = locked.oldest(LANE) {
             let weight = ticket.weight;
-            let from = state.since.max(now.saturating_sub(LATENESS));
-            let due = state.schedule.due(from, weight);
-            if due <= now {
-                ticket.outcome = Outcome::Pass(state.schedule.charge(due, now, weight));
-                state.since = due;
-                state.queued -= weight;
-                locked.choose(LANE, wakers);
+            let due = match state.schedule.pass_waiting(state.since, now, weight) {
+                Ok(charge) => {
+                    state.since = charge.due;
+                    state.queued = state.queued.saturating_sub(weight);
+                    ticket.outcome = Outcome::Pass(charge);
+                    locked.choose(LANE, &mut after.wakers);
+                    continue;
+                }
+                Err(due) => due,
+            };
+            if state.schedule.settle(now) {
+                // There may be gaps that were not looked at.
                 continue;
             }
-            match self.arm(state, due) {
+            let look_again = state.schedule.look_again(due);
+            match self.arm(state, look_again) {
                 Poll::Pending => return,
-                Poll::Ready(Ok(())) => {
-                    now = self.now().max(due);
-                    state.schedule.settle(now);
-                }
+                Poll::Ready(Ok(())) => now = self.now().max(look_again),
                 Poll::Ready(Err(_)) => {
                     while let Some((state, ticket)) = locked.oldest(LANE) {
                         ticket.outcome = Outcome::Again;
-                        state.queued -= ticket.weight;
-                        locked.choose(LANE, wakers);
+                        state.queued = state.queued.saturating_sub(ticket.weight);
+                        locked.choose(LANE, &mut after.wakers);
                     }
                 }
             }
         }
-        locked.armed_for = None;
-        // A timer that waits for nobody would hold a virtual clock back.
-        let timer = std::mem::replace(&mut locked.timer, Timer::never());
-        self.leave(&mut locked);
-        drop(locked);
-        drop(timer);
+        locked.schedule.settle(now);
+        self.rest(locked, after);
+    }
+
+    /// Nobody waits any more. An alarm for nobody would hold a virtual clock back.
+    fn rest(&self, locked: &mut Locked<'_, State, Ticket>, after: &mut After) {
+        locked.queued = 0;
+        if !locked.alarms.is_empty() {
+            after.alarms.push(std::mem::take(&mut locked.alarms));
+        }
+        self.leave(locked);
+    }
+
+    /// Brings the meters up to now: who waits and is due passes first.
+    fn catch_up(&self, locked: &mut Locked<'_, State, Ticket>, now: u64, after: &mut After) {
+        if locked.waiting(LANE) != 0 {
+            self.serve(locked, after);
+        }
+        self.enter(locked, now);
+        locked.schedule.settle(now);
+    }
+
+    /// Sees to it that there is an alarm in the runtime of a waiter that is polled there now.
+    fn at_home(&self, home: &mut Option<ReactorId>) {
+        let Ok((runtime, reactor)) = context::timer_place() else {
+            return;
+        };
+        if home.replace(runtime) == Some(runtime) {
+            return;
+        }
+        let mut after = After::default();
+        let mut locked = self.list.lock();
+        if locked.waiting(LANE) != 0 && locked.alarms.add(runtime, reactor) {
+            self.serve(&mut locked, &mut after);
+        }
     }
 
     /// Passes if that is possible now and nobody waits; otherwise tells when it may be, at the earliest.
@@ -258,9 +298,9 @@ impl Line {
         let outcome = match self.pass_fast(now, weight) {
             Some(outcome) => outcome,
             None => {
+                let mut after = After::default();
                 let mut locked = self.list.lock();
-                self.enter(&mut locked);
-                locked.schedule.settle(now);
+                self.catch_up(&mut locked, now, &mut after);
                 let outcome = if locked.waiting(LANE) == 0 {
                     match locked.schedule.due(now, weight) {
                         due if due <= now => Ok(locked.schedule.charge(due, now, weight)),
@@ -283,13 +323,24 @@ impl Line {
         &self,
         locked: &mut Locked<'_, State, Ticket>,
         weight: u64,
+        home: &mut Option<ReactorId>,
+        after: &mut After,
     ) -> Option<io::Result<Charge>> {
+        let place = context::timer_place();
+        *home = place.as_ref().ok().map(|(runtime, _)| *runtime);
         if locked.waiting(LANE) != 0 {
-            locked.queued += weight;
+            if let Ok((runtime, reactor)) = &place {
+                if locked.alarms.add(*runtime, reactor.clone()) {
+                    self.serve(locked, after);
+                }
+            }
+        }
+        if locked.waiting(LANE) != 0 {
+            locked.queued = locked.queued.saturating_add(weight);
             return None;
         }
         let mut now = self.now();
-        self.enter(locked);
+        self.enter(locked, now);
         locked.since = now;
         loop {
             locked.schedule.settle(now);
@@ -297,17 +348,25 @@ impl Line {
             let due = locked.schedule.due(from, weight);
             if due <= now {
                 let charge = locked.schedule.charge(due, now, weight);
-                self.leave(locked);
+                self.rest(locked, after);
                 return Some(Ok(charge));
             }
-            match self.arm(locked, due) {
+            match &place {
+                Ok((runtime, reactor)) => locked.alarms.add(*runtime, reactor.clone()),
+                Err(error) => {
+                    self.rest(locked, after);
+                    return Some(Err(io::Error::new(error.kind(), error.to_string())));
+                }
+            };
+            let look_again = locked.schedule.look_again(due);
+            match self.arm(locked, look_again) {
                 Poll::Pending => {
-                    locked.queued += weight;
+                    locked.queued = locked.queued.saturating_add(weight);
                     return None;
                 }
-                Poll::Ready(Ok(())) => now = self.now().max(due),
+                Poll::Ready(Ok(())) => now = self.now().max(look_again),
                 Poll::Ready(Err(error)) => {
-                    self.leave(locked);
+                    self.rest(locked, after);
                     return Some(Err(error));
                 }
             }
@@ -315,33 +374,32 @@ impl Line {
     }
 
     pub(super) fn refund(&self, charge: Charge) {
-        let mut wakers = Wakers::new();
+        let mut after = After::default();
         let now = self.now();
         let mut locked = self.list.lock();
-        self.enter(&mut locked);
-        locked.schedule.settle(now);
+        self.catch_up(&mut locked, now, &mut after);
         locked.schedule.refund(charge, now);
-        locked.since = now;
-        self.serve(locked, &mut wakers);
+        locked.changed(now);
+        self.serve(&mut locked, &mut after);
     }
 
     /// Charges what has passed without being asked for, now and whoever waits: they wait the longer.
     pub(super) fn overdraw(&self, weight: u64) {
+        let mut after = After::default();
         let now = self.now();
         let mut locked = self.list.lock();
-        self.enter(&mut locked);
-        locked.schedule.settle(now);
+        self.catch_up(&mut locked, now, &mut after);
         locked.schedule.charge(now, now, weight);
-        // The timer may fire too early now, which `serve` bears.
+        // The alarms may fire too early now, which `serve` bears.
         self.leave(&mut locked);
     }
 
     /// Reserves the first pass after all who wait: when it may be made, and what `take_back` needs unless that is now.
     pub(super) fn reserve(&self, weight: u64) -> (u64, Option<u64>) {
+        let mut after = After::default();
         let now = self.now();
         let mut locked = self.list.lock();
-        self.enter(&mut locked);
-        locked.schedule.settle(now);
+        self.catch_up(&mut locked, now, &mut after);
         let reserved = if locked.waiting(LANE) == 0 {
             match locked.schedule.due(now, weight) {
                 due if due <= now => {
@@ -367,14 +425,13 @@ impl Line {
 
     /// Takes back what `reserve` has given, unless its time has come.
     pub(super) fn take_back(&self, at: u64, id: u64) {
-        let mut wakers = Wakers::new();
+        let mut after = After::default();
         let now = self.now();
         let mut locked = self.list.lock();
-        self.enter(&mut locked);
-        locked.schedule.settle(now);
+        self.catch_up(&mut locked, now, &mut after);
         locked.schedule.take_back(at, id);
-        locked.since = now;
-        self.serve(locked, &mut wakers);
+        locked.changed(now);
+        self.serve(&mut locked, &mut after);
     }
 }
 
@@ -392,12 +449,12 @@ impl Queue for Line {
             // It was told to begin anew, and does not.
             (true, Outcome::Again) => {}
             (false, _) => {
-                let mut wakers = Wakers::new();
+                let mut after = After::default();
                 let now = self.now();
                 let mut locked = self.list.lock();
-                locked.queued -= ticket.weight;
-                locked.since = now;
-                self.serve(locked, &mut wakers);
+                locked.queued = locked.queued.saturating_sub(ticket.weight);
+                locked.changed(now);
+                self.serve(&mut locked, &mut after);
             }
         }
     }
@@ -426,6 +483,8 @@ pin_project_lite::pin_project! {
         #[pin]
         waiter: Waiter<H>,
         weight: u64,
+        // The runtime in which it was polled last as one who waits.
+        home: Option<ReactorId>,
         awaited_at: &'static Location<'static>,
     }
 }
@@ -439,6 +498,7 @@ impl<H: Stable<Target = Line>> Wait<H> {
         Self {
             waiter: Waiter::new(line, ticket),
             weight,
+            home: None,
             awaited_at,
         }
     }
@@ -453,7 +513,10 @@ impl<H: Stable<Target = Line>> Future for Wait<H> {
         let (mut waiter, weight) = (this.waiter, *this.weight);
         let outcome = loop {
             match waiter.as_mut().poll_turn(cx) {
-                Turn::Waiting => break None,
+                Turn::Waiting => {
+                    waiter.handle().clone().at_home(this.home);
+                    break None;
+                }
                 Turn::Chosen => match waiter.as_mut().accept().outcome {
                     Outcome::Pass(charge) => break Some(Ok(charge)),
                     Outcome::Again => {}
@@ -463,9 +526,11 @@ impl<H: Stable<Target = Line>> Future for Wait<H> {
                     if let Some(Ok(charge)) = line.pass_fast(line.now(), weight) {
                         break Some(Ok(charge));
                     }
-                    let outcome = waiter
-                        .as_mut()
-                        .join(LANE, cx, |locked, _| line.pass_or_wait(locked, weight));
+                    let home = &mut *this.home;
+                    let mut after = After::default();
+                    let outcome = waiter.as_mut().join(LANE, cx, |locked, _| {
+                        line.pass_or_wait(locked, weight, home, &mut after)
+                    });
                     break outcome;
                 }
             }

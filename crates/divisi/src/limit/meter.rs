@@ -43,6 +43,12 @@ pub(super) struct Gcra {
     /// How much may pass at once. Without, the next may pass when the last is paid for, whatever its weight.
     burst: Option<u64>,
     arrival: u128,
+    /// Before the last charge.
+    before: u128,
+    /// Since when the arrival time has been ahead of the clock: what was charged since then is still in it.
+    busy_since: u64,
+    /// Since when all charges are known one by one.
+    known_since: u64,
 }
 
 impl Gcra {
@@ -52,6 +58,9 @@ impl Gcra {
             unit,
             burst,
             arrival: 0,
+            before: 0,
+            busy_since: 0,
+            known_since: 0,
         }
     }
 
@@ -73,6 +82,15 @@ impl Gcra {
         self.arrival = arrival;
     }
 
+    /// Takes over the arrival time that others have moved by now, if they have.
+    pub(super) fn take_over(&mut self, arrival: u128, now: u64) {
+        if self.arrival != arrival {
+            self.arrival = arrival;
+            self.busy_since = now;
+            self.known_since = now;
+        }
+    }
+
     fn cost(&self, weight: u64) -> u128 {
         u128::from(weight) * u128::from(self.unit)
     }
@@ -85,13 +103,31 @@ impl Gcra {
     }
 
     fn charge(&mut self, at: u64, weight: u64) {
-        let at = u128::from(at) * u128::from(self.scale);
-        self.arrival = self.arrival.max(at) + self.cost(weight);
+        let now = u128::from(at) * u128::from(self.scale);
+        self.before = self.arrival;
+        if self.arrival < now {
+            self.arrival = now;
+            self.busy_since = at;
+        }
+        self.arrival += self.cost(weight);
     }
 
-    /// Takes back a charge, as if the time after it had been one long burst.
-    pub(super) fn refund(&mut self, weight: u64) {
-        self.arrival = self.arrival.saturating_sub(self.cost(weight));
+    /// Takes back the last charge.
+    pub(super) fn undo(&mut self) {
+        self.arrival = self.before;
+    }
+
+    /// Takes back an earlier charge, if it still counts. `recent`: it is no older than a timer may be late.
+    pub(super) fn refund(&mut self, due: u64, weight: u64, recent: bool) {
+        let unknown = due < self.known_since && self.busy_since == self.known_since;
+        let counts = match self.burst {
+            // A place in time that has passed is of no use to anybody.
+            None => recent,
+            Some(_) => due >= self.busy_since || unknown && recent,
+        };
+        if counts {
+            self.arrival = self.arrival.saturating_sub(self.cost(weight));
+        }
     }
 }
 

@@ -18,6 +18,7 @@
 //! ```
 
 mod adaptive;
+mod alarms;
 mod bytes;
 mod concurrency;
 mod keyed;

@@ -20,13 +20,14 @@ pub(crate) type OwnedPass = Pass<Arc<Line>>;
 
 /// Lets so much pass in so much time, by one [`Rate`] or several at once.
 ///
-/// Clones share the limit. Time is that of the runtime it is used in; use one limiter in runtimes with the same kind of clock. It may be made outside of
+/// Clones share the limit. Time is that of the runtime it is used in: all who use one limiter must have the same clock, so a virtual
+/// clock must be its only one. It may be shared by several runtimes, which need not all be running: those who wait in one are not held up by another. It may be made outside of
 /// any runtime, and [`try_acquire`](Self::try_acquire) works there too.
 ///
 /// # Fairness
 ///
-/// First come, first served, whatever the weights: nobody overtakes, and a large weight is not starved by small ones. All who wait share one timer,
-/// and none of them looks at the clock.
+/// First come, first served, whatever the weights: nobody overtakes, and a large weight is not starved by small ones. All who wait in a runtime share one
+/// timer, and none of them looks at the clock.
 ///
 /// # Accuracy
 ///
@@ -119,7 +120,8 @@ impl RateLimiter {
     /// # Cancel safety
     ///
     /// Dropping the future loses the place in the line and nothing else: those behind move up, and if it was told to pass already, its pass is
-    /// given back.
+    /// given back. (In a rate with a burst and in a window for whoever comes next; in a [paced](Rate::paced) one, if others have passed since, only within a
+    /// millisecond: after that its place in time is gone.)
     #[track_caller]
     pub fn acquire(&self) -> Acquire<'_> {
         Acquire {
@@ -189,7 +191,7 @@ impl RateLimiter {
     /// Reserves the first pass after all who wait, and tells when it may be made. Whoever comes later passes later, or earlier only where somebody
     /// else has left a gap.
     ///
-    /// If others wait, this takes as long as there are many.
+    /// If others wait, this takes as long as there are many, and as there are reservations: all of them are gone through under the limiter's lock.
     ///
     /// # Errors
     ///

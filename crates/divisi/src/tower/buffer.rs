@@ -128,6 +128,10 @@ async fn serve<S, R>(
             let _ = gone.set(ServiceGone(Some(Arc::from(error.into()))));
             return;
         }
+        // It may have taken long to become ready.
+        if next.respond.is_closed() {
+            continue;
+        }
         // If nobody awaits it, the response is dropped, as it would be without this.
         let _ = next.respond.send(service.call(next.request));
     }

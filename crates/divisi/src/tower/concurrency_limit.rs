@@ -83,9 +83,11 @@ impl<S: Service<R>, R> Service<R> for ConcurrencyLimit<S> {
     }
 
     fn call(&mut self, request: R) -> LimitedResponse<S::Future> {
-        let Turn::Has(slot) = std::mem::replace(&mut self.turn, Turn::None) else {
+        let Turn::Has(mut slot) = std::mem::replace(&mut self.turn, Turn::None) else {
             panic!("a limited service was called before `poll_ready` said that it is ready");
         };
+        // A service may be ready for long before it is called.
+        slot.begin();
         LimitedResponse {
             response: self.inner.call(request),
             slot: Some(slot),
