@@ -391,8 +391,8 @@ impl Drop for OutsideSleep {
         let inner = &self.reactor.inner;
         inner.timers.wake_up();
         if inner.sleep.end() {
-            // The notification is for the turn that follows.
-            let _no_sleeper = inner.sleep.notify();
+            // The notification is for the turn that follows; another thread may have begun to sleep by now.
+            inner.notify();
         }
     }
 }

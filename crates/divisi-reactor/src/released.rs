@@ -9,7 +9,8 @@
 //!
 //! A releaser puts its key into an empty slot (one compare-and-exchange that succeeds, or the next slot) and then raises `any`. A collector
 //! lowers `any` and then empties all slots. A key that is put in after its slot was looked at is followed by a raise that comes after the
-//! lowering; so it is found by the next collector. If no slot is empty, the releaser is told so, and takes the lock
+//! lowering; so it is found by the next collector. Raising is an exchange, so that a collector that reads the raise of one releaser also
+//! acquires those before it. If no slot is empty, the releaser is told so, and takes the lock
 //! after all: [`SLOTS`] timers dropped before their owner turns, or arms another, are rare on threads that compute.
 //!
 //! An entry ends late this way, but it is never used again before: its key is free only after it was collected.
@@ -48,7 +49,8 @@ impl Released {
                     .is_ok()
         });
         if taken {
-            self.any.store(true, Ordering::Release);
+            // An exchange, not a store: it keeps the raises of others in the release sequence that the collector acquires.
+            self.any.swap(true, Ordering::Release);
         }
         taken
     }

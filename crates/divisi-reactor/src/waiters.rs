@@ -146,8 +146,13 @@ impl Waiters {
             let new = Some(waker.clone());
             let mut lists = self.0.lock();
             let old = std::mem::replace(lists.list(direction).cell(place), new);
+            // An evacuation between the two locks has not seen this waker: it must find a home itself.
+            let homeless = lists.home.current == 0;
             drop(lists);
             drop(old);
+            if homeless {
+                return Visit::Settle;
+            }
         }
         visit
     }

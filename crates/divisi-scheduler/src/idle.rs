@@ -107,9 +107,15 @@ impl Idle {
         None
     }
 
-    /// Returns whether the caller was the last one that searched.
+    /// Returns whether the caller was the last one that searched. What it sees of the queues afterwards includes all that producers pushed
+    /// who left a wake-up out on its account.
     pub(crate) fn end_search(&self) -> bool {
-        self.searching.fetch_sub(1, Ordering::SeqCst) == 1
+        let last = self.searching.fetch_sub(1, Ordering::SeqCst) == 1;
+        if last {
+            // Pairs with fence P of such a producer: it read `searching` before the subtraction.
+            fence(Ordering::SeqCst);
+        }
+        last
     }
 
     /// A spare takes its seat.

@@ -239,13 +239,20 @@ impl Worker {
             while ran < polls && self.step() {
                 ran += 1;
             }
-            self.core(|core| core.announced = true);
+            // As `sleep` does, before the announcement: a seat that searches and sleeps would keep producers from waking anybody.
+            let searched = self.core(|core| {
+                core.announced = true;
+                std::mem::take(&mut core.searching)
+            });
+            if searched {
+                shared.idle.end_search();
+            }
             shared.idle.park(index);
             if self.seat().driver().announce_sleep() {
                 if shared.work_visible(index) {
                     self.seat().driver().unpark();
                 }
-                break;
+                return ran;
             }
             let claimed = shared.idle.unpark(index);
             self.core(|core| {
@@ -253,6 +260,8 @@ impl Worker {
                 core.searching = claimed;
             });
         }
+        // Nothing was announced, so the descriptor has to be ready for the next turn.
+        self.seat().driver().unpark();
         ran
     }
 

@@ -240,6 +240,23 @@ fn a_turn_runs_what_is_ready_and_never_waits() {
 }
 
 #[test]
+fn a_turn_that_was_woken_for_nothing_leaves_the_descriptor_quiet() {
+    let fixture = build(1, false, Some(Box::new(|_| false)));
+    let (scheduler, driver) = (&fixture.scheduler, &fixture.drivers[0]);
+    assert_eq!(scheduler.turn(1), Ok(0));
+    assert!(!driver.take_notified());
+    scheduler.hold_clock();
+    scheduler.release_clock();
+    assert!(driver.take_notified(), "the end of the hold wakes a worker");
+    assert_eq!(scheduler.turn(1), Ok(0));
+    assert!(!driver.take_notified(), "the turn woke itself");
+    let task = fixture.spawn(async {});
+    assert!(driver.take_notified(), "a task is told of again");
+    assert_eq!(scheduler.turn(1), Ok(1));
+    assert!(task.is_finished());
+}
+
+#[test]
 fn metrics_count_polls_parks_and_injected_tasks() {
     let fixture = scheduler(1);
     for _ in 0..10 {

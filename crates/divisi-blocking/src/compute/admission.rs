@@ -77,6 +77,8 @@ impl Admission {
     /// Takes claims back whose runners will never begin. The caller disposes of the queued jobs after that.
     pub(crate) fn withdraw(&self, claims: usize) {
         self.runners.fetch_sub(claims, AcqRel);
+        // Pairs with the fence in `claim`, as that in `leave`: a submitter that found no room for its claim has its job disposed of.
+        fence(SeqCst);
     }
 
     /// Runners that were claimed and have not left.

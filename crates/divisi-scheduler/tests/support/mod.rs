@@ -47,6 +47,11 @@ impl TestDriver {
         drop(state);
     }
 
+    /// Whether somebody has unparked the driver since it was last asked or slept.
+    pub fn take_notified(&self) -> bool {
+        std::mem::take(&mut self.state.lock().unwrap().notified)
+    }
+
     fn dispatch(&self, events: Vec<std::task::Waker>) -> usize {
         self.turns.fetch_add(1, Ordering::Relaxed);
         let count = events.len();
