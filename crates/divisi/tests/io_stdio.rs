@@ -3,8 +3,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use divisi::io::{AsyncReadExt, AsyncWriteExt, stderr, stdin, stdout};
+use divisi::time::timeout;
 use divisi::{Runtime, Shutdown};
 
 /// Runs `inside` in a process of its own, or in this one if this is it.
@@ -118,6 +120,39 @@ fn a_read_that_waits_keeps_no_runtime_from_ending_and_loses_nothing() {
         .unwrap();
     assert!(child.wait().unwrap().success(), "{errors}");
     drop(input);
+}
+
+#[test]
+fn a_reader_that_comes_again_and_again_while_nothing_is_typed_waits_on() {
+    let test = "a_reader_that_comes_again_and_again_while_nothing_is_typed_waits_on";
+    let command = alone(test, || {
+        divisi::run(async {
+            let mut input = stdin();
+            let mut byte = [0; 1];
+            input.read_exact(&mut byte).await.unwrap();
+            assert_eq!(&byte, b"x");
+            // The thread takes its buffer back some time after the first of these polls.
+            for _ in 0..2 {
+                let wait = Duration::from_millis(20);
+                assert!(timeout(wait, input.read(&mut byte)).await.is_err());
+                assert!(timeout(wait, stdin().read(&mut byte)).await.is_err());
+            }
+            println!("\nwaits");
+            input.read_exact(&mut byte).await.unwrap();
+            assert_eq!(&byte, b"y");
+        });
+    });
+    let Some(mut command) = command else { return };
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    input.write_all(b"x").unwrap();
+    assert!(lines.by_ref().any(|line| line == "waits"));
+    input.write_all(b"y").unwrap();
+    lines.for_each(drop);
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

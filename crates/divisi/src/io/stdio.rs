@@ -6,6 +6,7 @@
 use std::io::{self, Read, Write};
 use std::panic::Location;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use std::thread;
 
@@ -27,7 +28,8 @@ struct Input {
     start: usize,
     /// The end (`None`) or an error, for one reader to be told after `bytes`.
     ended: Option<Option<io::Error>>,
-    waiting: Vec<Waker>,
+    /// Of each reader that waits, by its number.
+    waiting: Vec<(u64, Waker)>,
 }
 
 static INPUT: Mutex<Input> = Mutex::new(Input {
@@ -40,21 +42,51 @@ static INPUT: Mutex<Input> = Mutex::new(Input {
 });
 static WANTED: Condvar = Condvar::new();
 
+/// The number of the next [`Stdin`].
+static NEXT_READER: AtomicU64 = AtomicU64::new(0);
+
 impl Input {
-    /// Makes the thread read.
-    fn want(&mut self, waker: &Waker) -> io::Result<()> {
+    /// What is there for a reader.
+    fn take(&mut self, buf: &mut [u8]) -> Option<io::Result<usize>> {
+        let unread = &self.bytes[self.start..];
+        if unread.is_empty() && !buf.is_empty() {
+            return self.ended.take().map(|end| end.map_or(Ok(0), Err));
+        }
+        let length = unread.len().min(buf.len());
+        buf[..length].copy_from_slice(&unread[..length]);
+        self.start += length;
+        Some(Ok(length))
+    }
+
+    fn start_thread(&mut self) -> io::Result<()> {
         if !self.started {
             thread::Builder::new()
                 .name("divisi-stdin".into())
                 .spawn(read_for_ever)?;
             self.started = true;
         }
-        if !self.waiting.iter().any(|other| other.will_wake(waker)) {
-            self.waiting.push(waker.clone());
-        }
+        Ok(())
+    }
+
+    /// Makes the thread read, and wake `waker` afterwards. Gives the one that it replaces, to be dropped outside of the lock.
+    fn want(&mut self, reader: u64, waker: Waker) -> Option<Waker> {
         self.wanted = true;
         WANTED.notify_one();
-        Ok(())
+        match self.waiting.iter_mut().find(|(other, _)| *other == reader) {
+            Some((_, former)) => Some(std::mem::replace(former, waker)),
+            None => {
+                self.waiting.push((reader, waker));
+                None
+            }
+        }
+    }
+
+    fn forget(&mut self, reader: u64) -> Option<Waker> {
+        let place = self
+            .waiting
+            .iter()
+            .position(|(other, _)| *other == reader)?;
+        Some(self.waiting.swap_remove(place).1)
     }
 }
 
@@ -63,13 +95,14 @@ fn read_for_ever() {
         let mut input = INPUT.lock();
         WANTED.wait_while(&mut input, |input| !input.wanted);
         let mut bytes = std::mem::take(&mut input.bytes);
+        // Who looks meanwhile finds nothing.
+        input.start = 0;
         drop(input);
         bytes.resize(CHUNK, 0);
         let result = io::stdin().read(&mut bytes);
         bytes.truncate(*result.as_ref().unwrap_or(&0));
         let mut input = INPUT.lock();
         input.bytes = bytes;
-        input.start = 0;
         match result {
             Ok(0) => input.ended = Some(None),
             Ok(_) => {}
@@ -79,7 +112,7 @@ fn read_for_ever() {
         input.wanted = false;
         let waiting = std::mem::take(&mut input.waiting);
         drop(input);
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_iter().for_each(|(_, waker)| waker.wake());
     }
 }
 
@@ -106,6 +139,8 @@ fn read_for_ever() {
 pub fn stdin() -> Stdin {
     Stdin {
         made_at: Location::caller(),
+        number: NEXT_READER.fetch_add(1, Ordering::Relaxed),
+        has_waited: false,
     }
 }
 
@@ -113,31 +148,49 @@ pub fn stdin() -> Stdin {
 #[derive(Debug)]
 pub struct Stdin {
     made_at: &'static Location<'static>,
+    /// By which its waker is found.
+    number: u64,
+    /// There may be a waker of it.
+    has_waited: bool,
 }
 
 impl AsyncRead for Stdin {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let charge = ready!(budget::poll_proceed(cx));
-        let mut input = INPUT.lock();
-        let unread = &input.bytes[input.start..];
-        let result = if !unread.is_empty() || buf.is_empty() {
-            let length = unread.len().min(buf.len());
-            buf[..length].copy_from_slice(&unread[..length]);
-            input.start += length;
-            Ok(length)
-        } else if let Some(end) = input.ended.take() {
-            end.map_or(Ok(0), Err)
+        let taken = INPUT.lock().take(buf);
+        let result = if let Some(result) = taken {
+            result
         } else {
-            input.want(cx.waker())?;
-            current::note_wait(self.made_at);
-            return Poll::Pending;
+            // Wakers run foreign code: they are cloned and dropped outside of the lock.
+            let waker = cx.waker().clone();
+            let mut input = INPUT.lock();
+            if let Some(result) = input.take(buf) {
+                result
+            } else {
+                input.start_thread()?;
+                self.has_waited = true;
+                let replaced = input.want(self.number, waker);
+                drop(input);
+                drop(replaced);
+                current::note_wait(self.made_at);
+                return Poll::Pending;
+            }
         };
         charge.made_progress();
         Poll::Ready(result)
+    }
+}
+
+impl Drop for Stdin {
+    fn drop(&mut self) {
+        if self.has_waited {
+            let waker = INPUT.lock().forget(self.number);
+            drop(waker);
+        }
     }
 }
 
