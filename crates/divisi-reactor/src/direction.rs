@@ -18,7 +18,7 @@ pub enum Direction {
 /// | operation | says |
 /// |---|---|
 /// | read or write of `n` bytes on a byte stream (TCP, pipe, Unix stream without ancillary data) | [`Progress::of`]`(n, asked)` |
-/// | vectored read or write on a byte stream | [`Progress::of`]`(n, sum of the buffers)` |
+/// | vectored read or write on a byte stream | [`Progress::of`]`(n, sum of the buffers)`; [`Progress::full`] for more buffers than the system takes at once (`IOV_MAX`, 1024 on most) |
 /// | a read that returns 0 (the end) | [`Progress::full`]: the end stays readable |
 /// | `recv` of a datagram or message, `accept` | [`Progress::full`]: one datagram says nothing about the next |
 /// | terminals, inotify, signalfd, Unix streams with ancillary data | [`Progress::full`]: they return one record at a time |

@@ -713,3 +713,25 @@ fn a_listener_outlives_the_runtime_it_waited_in() {
         listener.accept().await.unwrap();
     });
 }
+
+#[divisi::test]
+async fn more_buffers_than_the_system_takes_at_once_are_moved_in_several_calls() {
+    const BUFFERS: usize = 1500;
+    let (near, far) = connection().await;
+    let bytes: Vec<u8> = (0..BUFFERS).map(|i| (i % 251) as u8).collect();
+    let bufs: Vec<_> = bytes.chunks(1).map(IoSlice::new).collect();
+    let mut sent = 0;
+    while sent < BUFFERS {
+        let written = timeout(Duration::from_secs(60), near.write_vectored(&bufs[sent..]));
+        sent += written.await.expect("it stays writable").unwrap();
+    }
+    drop(near);
+    let mut got = vec![0; BUFFERS];
+    let mut filled = 0;
+    while filled < BUFFERS {
+        let mut bufs: Vec<_> = got[filled..].chunks_mut(1).map(IoSliceMut::new).collect();
+        let read = timeout(Duration::from_secs(60), far.read_vectored(&mut bufs));
+        filled += read.await.expect("there is more to read").unwrap();
+    }
+    assert!(got == bytes);
+}

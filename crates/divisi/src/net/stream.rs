@@ -16,6 +16,31 @@ use divisi_reactor::{Direction, Progress};
 use super::sys;
 use crate::io::wait::Waits;
 
+/// The most buffers of which one system call takes all, and the standard library passes all on. What is behind them says nothing about the source.
+///
+/// `IOV_MAX` of the systems that are named; POSIX lets the others have only 16 (`_XOPEN_IOV_MAX`).
+const MOST_BUFFERS: usize = if cfg!(any(
+    target_os = "linux",
+    target_os = "android",
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+)) {
+    1024
+} else {
+    16
+};
+
+/// The number of bytes that one call can move, if it is known.
+fn total(mut lengths: impl ExactSizeIterator<Item = usize>) -> Option<usize> {
+    if lengths.len() > MOST_BUFFERS {
+        return None;
+    }
+    lengths.try_fold(0, usize::checked_add)
+}
+
 /// A byte stream of the standard library: what it can do by a shared reference.
 pub trait Std: AsFd + fmt::Debug + Send + Sync + 'static {
     /// Whether a read that leaves room in the buffer has taken all there was.
@@ -96,10 +121,11 @@ impl<S: Std> Stream<S> {
     }
 
     fn read_some_vectored(socket: &S, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Progress<usize>> {
-        let asked = bufs.iter().map(|buf| buf.len()).sum();
-        socket
-            .read_vectored(bufs)
-            .map(|read| Self::read_progress(read, asked))
+        let asked = total(bufs.iter().map(|buf| buf.len()));
+        let read = socket.read_vectored(bufs)?;
+        Ok(asked.map_or(Progress::full(read), |asked| {
+            Self::read_progress(read, asked)
+        }))
     }
 
     fn read_progress(read: usize, asked: usize) -> Progress<usize> {
@@ -117,10 +143,11 @@ impl<S: Std> Stream<S> {
     }
 
     fn write_some_vectored(socket: &S, bufs: &[IoSlice<'_>]) -> io::Result<Progress<usize>> {
-        let asked = bufs.iter().map(|buf| buf.len()).sum();
-        socket
-            .write_vectored(bufs)
-            .map(|written| Progress::of(written, asked))
+        let asked = total(bufs.iter().map(|buf| buf.len()));
+        let written = socket.write_vectored(bufs)?;
+        Ok(asked.map_or(Progress::full(written), |asked| {
+            Progress::of(written, asked)
+        }))
     }
 
     pub(super) fn read<'a>(
