@@ -10,7 +10,7 @@ use divisi::channel::oneshot;
 use divisi::io::{AsyncReadExt, StreamReader};
 use divisi::net::{BindError, Server, TcpListener, TcpStream, UnixListener, UnixStream};
 use divisi::sync::Event;
-use divisi::time::{Instant, sleep};
+use divisi::time::{Instant, sleep, timeout};
 use divisi::{Clock, Runtime};
 
 const LOCAL: &str = "127.0.0.1:0";
@@ -318,6 +318,49 @@ async fn several_addresses_are_served_at_once() {
     for address in &addresses {
         assert!(TcpStream::connect(address).await.is_err());
     }
+}
+
+#[divisi::test(worker_threads = 2)]
+async fn a_listener_that_nobody_comes_to_takes_no_place_from_the_others() {
+    let addresses = [
+        "127.0.0.1:0".parse().unwrap(),
+        "127.0.0.2:0".parse().unwrap(),
+    ];
+    let bound = Server::builder()
+        .max_connections(1)
+        .bind(addresses)
+        .await
+        .unwrap();
+    let addresses = bound.local_addrs();
+    let server = bound.serve(|stream, _| echo(stream));
+    // One after the other, at each in turn: both listeners have waited by the second round.
+    for address in addresses.iter().rev().chain(&addresses) {
+        let stream = TcpStream::connect(address).await.unwrap();
+        timeout(Duration::from_secs(60), ask(&stream))
+            .await
+            .expect("it is served")
+            .unwrap();
+    }
+    // Both at once: one waits for the other.
+    let first = TcpStream::connect(addresses[0]).await.unwrap();
+    ask(&first).await.unwrap();
+    let second = TcpStream::connect(addresses[1]).await.unwrap();
+    second.write_all(b"hello\n").await.unwrap();
+    ask(&first).await.unwrap();
+    assert_eq!(server.connections(), 1);
+    drop(first);
+    second.read_exact(&mut [0; 6]).await.unwrap();
+}
+
+#[divisi::test]
+async fn the_greatest_limit_of_connections_is_none() {
+    let bound = Server::builder().max_connections(usize::MAX);
+    let bound = bound.bind(LOCAL).await.unwrap();
+    let address = bound.local_addrs()[0];
+    let _server = bound.serve(|stream, _| echo(stream));
+    ask(&TcpStream::connect(address).await.unwrap())
+        .await
+        .unwrap();
 }
 
 #[divisi::test(worker_threads = 2)]

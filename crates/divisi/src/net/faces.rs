@@ -464,6 +464,10 @@ macro_rules! listener_face {
             fn poll_accept_from(&self, cx: &mut ::std::task::Context<'_>) -> ::std::task::Poll<::std::io::Result<($stream, $address)>> {
                 self.poll_accept(cx)
             }
+
+            fn poll_acceptable(&self, cx: &mut ::std::task::Context<'_>) -> ::std::task::Poll<::std::io::Result<()>> {
+                self.inner.poll_acceptable(cx)
+            }
         }
 
         impl $crate::net::Accept for $face {}

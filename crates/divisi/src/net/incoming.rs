@@ -21,6 +21,9 @@ mod sealed {
             &self,
             cx: &mut Context<'_>,
         ) -> Poll<io::Result<(Self::Connection, Self::Address)>>;
+
+        /// Waits until there is a connection to accept as far as is known, and leaves it there.
+        fn poll_acceptable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     }
 }
 

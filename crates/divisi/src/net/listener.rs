@@ -55,6 +55,10 @@ impl<L: AsFd> Listener<L> {
             .poll(cx, Direction::Read, |socket| next(socket, &mut accept))
     }
 
+    pub(super) fn poll_acceptable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll(cx, Direction::Read, |_| Ok(Progress::full(())))
+    }
+
     pub(super) fn try_accept<R>(
         &self,
         mut accept: impl FnMut(&L) -> io::Result<R>,

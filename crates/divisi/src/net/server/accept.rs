@@ -10,12 +10,13 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use divisi_sync::{Event, Semaphore};
+use divisi_sync::{Event, OwnedSemaphorePermit, Semaphore};
 use divisi_task::SpawnOptions;
 use rustix::io::Errno;
 
 use super::connections::Connections;
 use super::{Configure, Listening};
+use crate::net::incoming::Sealed;
 use crate::net::{Accept, SocketPath};
 use crate::runtime::{Handle, Report};
 use crate::time::sleep;
@@ -25,10 +26,14 @@ use crate::time::sleep;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// So many refusals of one connection after the other are taken for a refusal of all: a policy may forbid the call itself with the same errors.
+const MOST_REFUSALS: u32 = 16;
+
 /// One listener's accepting.
 pub(super) struct Acceptor<L: Accept, H> {
-    pub(super) listener: L,
+    // Before the listener, since fields are dropped in order: while it listens nobody takes the path over, so the file that goes is this one's.
     pub(super) path: Option<SocketPath>,
+    pub(super) listener: L,
     pub(super) handler: Arc<H>,
     pub(super) configure: Option<Configure<L::Connection>>,
     pub(super) permits: Option<Arc<Semaphore>>,
@@ -38,6 +43,12 @@ pub(super) struct Acceptor<L: Accept, H> {
     pub(super) runtime: Handle,
     pub(super) served_at: &'static Location<'static>,
 }
+
+/// A connection with its address, and its permit where there is a limit.
+type Accepted<L> = (
+    (<L as Sealed>::Connection, <L as Sealed>::Address),
+    Option<OwnedSemaphorePermit>,
+);
 
 /// An accept task that has not dropped its listener.
 pub(super) struct Still(pub(super) Arc<Listening>);
@@ -71,36 +82,47 @@ where
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
 {
+    /// The next connection, and its place among those that are allowed.
+    async fn accept(&self) -> io::Result<Accepted<L>> {
+        let Some(permits) = &self.permits else {
+            let accepted = poll_fn(|cx| self.listener.poll_accept_from(cx)).await?;
+            return Ok((accepted, None));
+        };
+        loop {
+            // Without a permit while nobody comes: the peers of another listener may need it.
+            poll_fn(|cx| self.listener.poll_acceptable(cx)).await?;
+            let permit = permits.clone().acquire_owned(1).await;
+            let permit = permit.expect("nobody closes the semaphore");
+            match poll_fn(|cx| Poll::Ready(self.listener.poll_accept_from(cx))).await {
+                Poll::Ready(accepted) => return Ok((accepted?, Some(permit))),
+                // The peer went while this waited for the permit, or another process took it.
+                Poll::Pending => {}
+            }
+        }
+    }
+
     pub(super) async fn run(self) {
         let mut pause = FIRST_PAUSE;
+        let mut refusals = 0;
         let stop = self.stop.clone();
         loop {
-            let permit = match &self.permits {
-                None => None,
-                Some(permits) => {
-                    match unless_stopped(&stop, permits.clone().acquire_owned(1)).await {
-                        Some(Ok(permit)) => Some(permit),
-                        _ => break,
-                    }
-                }
-            };
-            let accept = poll_fn(|cx| self.listener.poll_accept_from(cx));
-            match unless_stopped(&stop, accept).await {
+            let error = match unless_stopped(&stop, self.accept()).await {
                 None => break,
-                Some(Ok((connection, peer))) => {
+                Some(Ok(((connection, peer), permit))) => {
                     pause = FIRST_PAUSE;
+                    refusals = 0;
                     self.spawn(connection, peer, permit);
+                    continue;
                 }
-                // The peer's failure, not ours.
-                Some(Err(error)) if concerns_one_connection(&error) => {}
-                Some(Err(error)) => {
+                Some(Err(error)) => error,
+            };
+            match Failure::of(&error) {
+                Failure::Peer => {}
+                Failure::Refused if refusals < MOST_REFUSALS => refusals += 1,
+                failure => {
                     if pause == FIRST_PAUSE {
-                        self.report(
-                            "a server cannot accept connections for now and goes on trying; raise the limit of open files, or set `max_connections`",
-                            error,
-                        );
+                        self.report(failure.message(), error);
                     }
-                    drop(permit);
                     if unless_stopped(&stop, sleep(pause)).await.is_none() {
                         break;
                     }
@@ -118,7 +140,7 @@ where
         &self,
         connection: L::Connection,
         peer: L::Address,
-        permit: Option<divisi_sync::OwnedSemaphorePermit>,
+        permit: Option<OwnedSemaphorePermit>,
     ) {
         if let Some(configure) = self.configure {
             if configure(&connection).is_err() {
@@ -163,24 +185,44 @@ where
     }
 }
 
-/// What accept(2) says about the connection that it took from the queue, and not about the listener.
-fn concerns_one_connection(error: &io::Error) -> bool {
-    let Some(number) = error.raw_os_error() else {
-        return false;
-    };
-    let errno = Errno::from_raw_os_error(number);
-    let network = [
-        Errno::CONNABORTED,
-        Errno::CONNRESET,
-        Errno::PROTO,
-        Errno::NOPROTOOPT,
-        Errno::NETDOWN,
-        Errno::NETUNREACH,
-        Errno::HOSTDOWN,
-        Errno::HOSTUNREACH,
-        Errno::OPNOTSUPP,
-        // A firewall's rule.
-        Errno::PERM,
-    ];
-    network.contains(&errno)
+/// What an error of accept(2) is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// The connection that was taken from the queue.
+    Peer,
+    /// That connection as well, by a firewall's rule, or the call itself, by a policy.
+    Refused,
+    /// The listener, the process or the system.
+    Server,
+}
+
+impl Failure {
+    fn of(error: &io::Error) -> Failure {
+        let Some(number) = error.raw_os_error() else {
+            return Failure::Server;
+        };
+        match Errno::from_raw_os_error(number) {
+            Errno::CONNABORTED
+            | Errno::CONNRESET
+            | Errno::PROTO
+            | Errno::NOPROTOOPT
+            | Errno::NETDOWN
+            | Errno::NETUNREACH
+            | Errno::HOSTDOWN
+            | Errno::HOSTUNREACH => Failure::Peer,
+            Errno::OPNOTSUPP | Errno::PERM => Failure::Refused,
+            _ => Failure::Server,
+        }
+    }
+
+    fn message(self) -> &'static str {
+        match self {
+            Failure::Refused => {
+                "a server's connections are refused one after the other, and it goes on trying; look for a firewall's rule or a policy (seccomp, SELinux) that forbids accept(2)"
+            }
+            Failure::Peer | Failure::Server => {
+                "a server cannot accept connections for now and goes on trying; raise the limit of open files, or set `max_connections`"
+            }
+        }
+    }
 }

@@ -22,7 +22,8 @@ use crate::runtime::Handle;
 /// Between the two is the time to give up privileges and to tell a service manager that the server is ready.
 #[must_use = "nobody accepts until `serve` is called"]
 pub struct Bound<L: Accept> {
-    pub(super) listeners: Vec<(L, Option<SocketPath>)>,
+    /// Each with the file that goes with it; that goes first, see [`Acceptor`].
+    pub(super) listeners: Vec<(Option<SocketPath>, L)>,
     pub(super) max_connections: Option<usize>,
     pub(super) configure: Option<Configure<L::Connection>>,
     pub(super) stop: Arc<Event>,
@@ -33,7 +34,7 @@ impl Bound<TcpListener> {
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         let addresses = self.listeners.iter();
         addresses
-            .filter_map(|(listener, _)| listener.local_addr().ok())
+            .filter_map(|(_, listener)| listener.local_addr().ok())
             .collect()
     }
 }
@@ -41,7 +42,7 @@ impl Bound<TcpListener> {
 impl<L: Accept + Send + Sync + 'static> Bound<L> {
     /// The listening sockets, to set options.
     pub fn listeners(&self) -> impl Iterator<Item = &L> {
-        self.listeners.iter().map(|(listener, _)| listener)
+        self.listeners.iter().map(|(_, listener)| listener)
     }
 
     /// Something for handlers to watch: it is set when the server stops accepting, so that connections which wait for their next request may end.
@@ -102,11 +103,11 @@ impl<L: Accept + Send + Sync + 'static> Bound<L> {
         });
         let permits = self
             .max_connections
-            .map(|most| Arc::new(Semaphore::new(most)));
-        let acceptors = self.listeners.into_iter().map(|(listener, path)| {
+            .map(|most| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))));
+        let acceptors = self.listeners.into_iter().map(|(path, listener)| {
             let acceptor = Acceptor {
-                listener,
                 path,
+                listener,
                 handler: handler.clone(),
                 configure: self.configure,
                 permits: permits.clone(),

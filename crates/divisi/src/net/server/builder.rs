@@ -143,7 +143,7 @@ impl ServerBuilder {
     pub fn bind_unix(self, path: impl AsRef<Path>) -> io::Result<Bound<UnixListener>> {
         let (listener, path) = UnixListener::bind_owned(path)?;
         let mut bound = self.from_unix_listeners([listener])?;
-        bound.listeners[0].1 = Some(path);
+        bound.listeners[0].0 = Some(path);
         Ok(bound)
     }
 
@@ -180,7 +180,7 @@ impl ServerBuilder {
         configure: Option<Configure<L::Connection>>,
     ) -> io::Result<Bound<L>> {
         self.check()?;
-        let listeners: Vec<_> = listeners.into_iter().map(|one| (one, None)).collect();
+        let listeners: Vec<_> = listeners.into_iter().map(|one| (None, one)).collect();
         if listeners.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
