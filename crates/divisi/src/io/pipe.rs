@@ -136,11 +136,13 @@ impl PipeReader {
     }
 }
 
-/// Whether the last writer has gone, in contrast to: there was none yet.
+/// Whether the last writer has gone and has left nothing, in contrast to: there was none yet.
 fn has_hung_up(file: &File) -> io::Result<bool> {
     let mut polled = [PollFd::new(file, PollFlags::IN)];
     rustix::event::poll(&mut polled, Some(&Timespec::default()))?;
-    Ok(polled[0].revents().contains(PollFlags::HUP))
+    let found = polled[0].revents();
+    // A writer may have come and gone since the read that found nothing.
+    Ok(found.contains(PollFlags::HUP) && !found.contains(PollFlags::IN))
 }
 
 fn into_blocking(io: Async<File>) -> io::Result<OwnedFd> {
@@ -271,5 +273,29 @@ impl AsFd for PipeReader {
 impl AsRawFd for PipeReader {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_writer_that_left_something_has_not_hung_up_until_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        let mode = Mode::RUSR | Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, mode, 0).unwrap();
+        let reader = File::from(open_named(&path, OFlags::RDONLY).unwrap());
+        assert!(!has_hung_up(&reader).unwrap(), "nobody was there");
+        let mut writer = File::options().write(true).open(&path).unwrap();
+        writer.write_all(b"hello").unwrap();
+        assert!(!has_hung_up(&reader).unwrap());
+        drop(writer);
+        assert!(!has_hung_up(&reader).unwrap(), "there is more to read");
+        (&reader).read_exact(&mut [0; 5]).unwrap();
+        assert!(has_hung_up(&reader).unwrap());
     }
 }
