@@ -253,6 +253,64 @@ async fn a_future_that_was_never_polled_calls_nothing() {
     assert_eq!(told.recv().await, None);
 }
 
+#[divisi::test(worker_threads = 1)]
+async fn a_connection_that_is_cancelled_before_it_is_made_is_gone_for_its_transport() {
+    // In a task, on the only worker: the driver has no turn before the cancel.
+    let task = divisi::spawn(async {
+        let (near, _far) = UnixStream::pair().unwrap();
+        let (protocol, mut told) = recorder();
+        let (transport, task) = protocol::spawn(near, protocol);
+        transport.write(b"early");
+        task.cancel("never mind");
+        assert!(task.await.is_err_and(|error| error.is_cancelled()));
+        assert_eq!(told.recv().await, None, "no callback was called");
+        assert!(transport.is_closing());
+        assert_eq!(transport.buffered(), 0);
+        transport.write(b"late");
+        assert_eq!(transport.buffered(), 0);
+    });
+    task.await.unwrap();
+}
+
+/// Panics wherever it can.
+struct Panics;
+
+impl Protocol for Panics {
+    fn made(&mut self, _: &Transport) {
+        panic!("the first");
+    }
+
+    fn data(&mut self, _: &[u8]) {}
+
+    fn lost(&mut self, _: Option<std::io::Error>) {
+        panic!("the second");
+    }
+}
+
+impl Datagram for Panics {
+    fn made(&mut self, _: &DatagramTransport) {
+        panic!("the first");
+    }
+
+    fn received(&mut self, _: &[u8], _: SocketAddr) {}
+
+    fn lost(&mut self, _: Option<std::io::Error>) {
+        panic!("the second");
+    }
+}
+
+#[divisi::test]
+async fn of_two_panics_the_first_is_told() {
+    let (near, _far) = UnixStream::pair().unwrap();
+    let stream = divisi::spawn(protocol::drive(near, Panics));
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let datagrams = divisi::spawn(protocol::drive_datagrams(socket, Panics));
+    for task in [stream, datagrams] {
+        let payload = task.await.map(drop).unwrap_err().into_panic();
+        assert_eq!(payload.downcast_ref::<&str>(), Some(&"the first"));
+    }
+}
+
 #[divisi::test(worker_threads = 2)]
 async fn paused_reading_holds_the_peer_back() {
     let (near, far) = UnixStream::pair().unwrap();

@@ -212,7 +212,10 @@ impl<P: Datagram> Driver<P> {
                     }
                 }
                 Err(panic) => {
-                    self.lose(Some(callback_panicked()));
+                    // If `lost` panics as well, the first panic is the one to tell of.
+                    let _ = catch_unwind(AssertUnwindSafe(|| {
+                        self.lose(Some(callback_panicked()));
+                    }));
                     resume_unwind(panic);
                 }
             }

@@ -299,12 +299,12 @@ where
 }
 
 impl<S, C: Callbacks> Drive<S, C> {
-    /// Tells the protocol that the connection is gone, once.
+    /// Ends the transport, and tells the protocol that the connection is gone if it knows of it; once.
     fn lose(&mut self, error: Option<io::Error>) {
-        if self.phase != Phase::Made {
+        let former = std::mem::replace(&mut self.phase, Phase::Lost);
+        if former == Phase::Lost {
             return;
         }
-        self.phase = Phase::Lost;
         let left = {
             let mut state = self.transport.state();
             state.lost = true;
@@ -312,8 +312,9 @@ impl<S, C: Callbacks> Drive<S, C> {
             (std::mem::take(&mut state.incoming), state.driver.take())
         };
         drop(left);
-        if let Some(callbacks) = &mut self.callbacks {
-            callbacks.lost(error);
+        match &mut self.callbacks {
+            Some(callbacks) if former == Phase::Made => callbacks.lost(error),
+            _ => {}
         }
     }
 }
@@ -337,7 +338,10 @@ where
             let round = match catch_unwind(AssertUnwindSafe(|| this.round(cx))) {
                 Ok(round) => round,
                 Err(panic) => {
-                    this.lose(Some(callback_panicked()));
+                    // If `lost` panics as well, the first panic is the one to tell of.
+                    let _ = catch_unwind(AssertUnwindSafe(|| {
+                        this.lose(Some(callback_panicked()));
+                    }));
                     resume_unwind(panic);
                 }
             };
