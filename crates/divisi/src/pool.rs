@@ -71,9 +71,14 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    // For the error: without a runtime there is no pool either.
-    context::io_home()?;
+    check()?;
     Ok(spawn_blocking(f))
+}
+
+/// Gives the error that [`start_io`] would give on this thread now.
+pub(crate) fn check() -> io::Result<()> {
+    // Without a runtime there is no pool either.
+    context::io_home().map(drop)
 }
 
 /// What became of a job of [`start_io`].

@@ -330,3 +330,36 @@ proptest! {
         prop_assert!(std::fs::read(&ours).unwrap() == std::fs::read(&theirs).unwrap());
     }
 }
+
+#[test]
+fn a_write_that_fails_without_a_runtime_has_written_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let mut file = File::from_std(std::fs::File::create(&path).unwrap());
+    let much = vec![b'x'; 1 << 20];
+    assert!(future::block_on(file.write(&much)).is_err());
+    drop(file);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+}
+
+#[test]
+fn a_dropped_read_that_met_the_end_hides_nothing_that_comes_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let runtime = Runtime::builder()
+        .worker_threads(1)
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        fs::write(&path, "").await.unwrap();
+        let mut file = File::open(&path).await.unwrap();
+        let mut buf = [0; 8];
+        let _ = future::poll_once(file.read(&mut buf)).await;
+        // There is one thread: this comes after the read.
+        fs::write(&path, "later").await.unwrap();
+        assert_eq!(file.read(&mut buf).await.unwrap(), 5);
+        assert_eq!(&buf[..5], b"later");
+        assert_eq!(file.read(&mut buf).await.unwrap(), 0, "the end");
+    });
+}

@@ -58,6 +58,8 @@ pub struct File {
     ahead: usize,
     /// Of a write that was not waited for.
     write_error: Option<io::Error>,
+    /// The read that is under way is the second after one that met the end.
+    looks_again: bool,
 }
 
 #[derive(Debug)]
@@ -171,6 +173,7 @@ impl File {
             state: State::Idle(Buffer::default()),
             ahead: FIRST,
             write_error: None,
+            looks_again: false,
         }
     }
 
@@ -361,6 +364,26 @@ impl File {
     }
 }
 
+/// Whether there is something behind the position by now, as far as this machine knows: without asking a file server, which takes time.
+fn goes_on(file: &std::fs::File) -> bool {
+    let Ok(position) = rustix::fs::tell(file) else {
+        return false;
+    };
+    size_here(file).is_ok_and(|size| position < size)
+}
+
+#[cfg(target_os = "linux")]
+fn size_here(file: &std::fs::File) -> rustix::io::Result<u64> {
+    use rustix::fs::{AtFlags, StatxFlags};
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    Ok(rustix::fs::statx(file, c"", flags, StatxFlags::SIZE)?.stx_size)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn size_here(file: &std::fs::File) -> rustix::io::Result<u64> {
+    Ok(u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0))
+}
+
 impl AsyncRead for File {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -371,7 +394,13 @@ impl AsyncRead for File {
         let this = &mut *self;
         let read = loop {
             if let State::Busy(_) = this.state {
-                match ready!(this.poll_job(cx))? {
+                let outcome = ready!(this.poll_job(cx))?;
+                let looked_again = std::mem::replace(&mut this.looks_again, false);
+                match outcome {
+                    // Whoever began this read may have dropped it long ago. Once: the sizes of some files (sysfs) are no sizes.
+                    Outcome::Read(Ok(0)) if !looked_again && goes_on(&this.std) => {
+                        this.looks_again = true;
+                    }
                     Outcome::Read(Ok(0)) => break Ok(0),
                     Outcome::Read(Err(error)) => break Err(error),
                     _ => {}
@@ -439,9 +468,14 @@ impl AsyncWrite for File {
                 continue;
             }
             let length = room.min(buf.len());
+            let is_full = buffer.bytes.len() + length >= COLLECT;
+            if is_full {
+                // While nothing is taken yet: a write that fails has written nothing.
+                pool::check()?;
+            }
             buffer.bytes.extend_from_slice(&buf[..length]);
             buffer.dirty = !buffer.bytes.is_empty();
-            if buffer.bytes.len() >= COLLECT {
+            if is_full {
                 this.start_write()?;
             }
             break Ok(length);
