@@ -5,8 +5,8 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use divisi_task::current;
 use divisi_task::wait_list::{Locked, Queue, Turn, WaitList, Waiter, Wakers};
-use divisi_task::{budget, current};
 
 use crate::blocking::block_on;
 use crate::facade::const_fn;
@@ -167,9 +167,9 @@ impl Future for BarrierWait<'_> {
     type Output = Result<usize, BrokenBarrier>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let charge = ready!(budget::poll_proceed(cx));
         let this = self.project();
         let mut waiter = this.waiter;
+        let charge = ready!(waiter.as_mut().poll_proceed(cx));
         let parties = waiter.handle().parties;
         // Woken at the end, after the lock.
         let mut wakers = Wakers::new();

@@ -5,8 +5,8 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use divisi_task::current;
 use divisi_task::wait_list::{Queue, Turn, WaitList, Waiter, Wakers};
-use divisi_task::{budget, current};
 
 use crate::blocking::block_on;
 use crate::facade::atomic::{AtomicBool, Ordering};
@@ -132,9 +132,9 @@ impl Future for EventWait<'_> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let charge = ready!(budget::poll_proceed(cx));
         let this = self.project();
         let mut waiter = this.waiter;
+        let charge = ready!(waiter.as_mut().poll_proceed(cx));
         let event: &Inner = waiter.handle();
         // Relaxed is enough for the re-check: the flag changes under the lock.
         let is_over = match waiter.as_mut().poll_turn(cx) {

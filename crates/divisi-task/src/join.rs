@@ -95,6 +95,16 @@ impl<T> JoinHandle<T> {
         unsafe { Reference::additional(self.task) }
     }
 
+    /// Waits until the task has ended, and leaves its output here. The waker of the last call to this or `poll` is woken. It takes nothing from the budget.
+    pub fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // SAFETY: we are the handle, which has a reference.
+        if unsafe { harness::poll_join(self.task, cx.waker()) } {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
     /// The output of a task that is complete.
     #[track_caller]
     fn take(&mut self) -> Result<T, JoinError> {

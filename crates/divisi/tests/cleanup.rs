@@ -170,6 +170,41 @@ async fn a_frozen_sibling_gives_up_the_lock_that_the_clean_up_wants() {
 }
 
 #[divisi::test(clock = "virtual")]
+async fn a_sibling_that_spends_the_last_budget_keeps_nobody_in_a_queue() {
+    use divisi::future::zip;
+    let lock = divisi::sync::Mutex::new(());
+    let always = divisi::sync::Event::new();
+    always.set();
+    let log = Log::new();
+    let outer = lock.lock().await;
+    let scope = CancelScope::new();
+    // These are polled in this order each time.
+    let busy = async {
+        sleep(ms(10)).await;
+        scope.cancel("stop");
+        loop {
+            always.wait().await;
+        }
+    };
+    let queued = async {
+        let _guard = lock.lock().await;
+        pending::<()>().await;
+    };
+    let cleaned = finally(pending::<()>(), async || {
+        let _guard = lock.lock().await;
+        log.push("clean-up has the lock");
+    });
+    let content = zip(busy, zip(queued, cleaned));
+    let unlock = async {
+        sleep(ms(20)).await;
+        drop(outer);
+    };
+    let (ended, ()) = divisi::join!(timeout(ms(60_000), scope.run(content)), unlock);
+    assert!(ended.unwrap().is_err());
+    expect(&log, &[(20, "clean-up has the lock")]);
+}
+
+#[divisi::test(clock = "virtual")]
 async fn a_body_is_dropped_before_its_clean_up() {
     let lock = Arc::new(divisi::sync::Mutex::new(0));
     let late = timeout(

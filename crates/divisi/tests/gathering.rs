@@ -480,3 +480,65 @@ async fn a_cancelled_wait_for_a_join_set_leaves_it_usable() {
     assert_eq!(set.join_next().await.unwrap().unwrap(), 10);
     assert_eq!(set.join_next().await.unwrap().unwrap(), 20);
 }
+
+#[divisi::test(clock = "virtual")]
+async fn an_error_in_a_scope_that_was_cancelled_does_not_leave_the_siblings_behind() {
+    let begin = Instant::now();
+    type Boxed = std::pin::Pin<Box<dyn Future<Output = Result<(), &'static str>> + Send>>;
+    let futures: [Boxed; 2] = [
+        Box::pin(after(20, Err("first")).shielded()),
+        Box::pin(after(30, Ok(())).shielded()),
+    ];
+    let joined = try_join_all(futures).timeout(ms(10)).await;
+    assert!(
+        matches!(joined, Ok(Err("first"))),
+        "a value beats the time-out"
+    );
+    assert_eq!(begin.elapsed(), ms(30));
+}
+
+#[divisi::test(clock = "virtual")]
+async fn a_win_in_a_scope_that_was_cancelled_does_not_leave_the_losers_behind() {
+    let begin = Instant::now();
+    let attempts = [20_u64, 30].map(|delay| after(delay, Ok::<_, ()>(delay)).shielded());
+    let race = race::staggered(attempts, ms(1)).timeout(ms(10)).await;
+    assert_eq!(race.unwrap().unwrap().value, 20);
+    assert_eq!(begin.elapsed(), ms(31));
+}
+
+#[divisi::test(clock = "virtual")]
+async fn no_attempt_starts_in_a_scope_that_was_cancelled() {
+    let started = AtomicUsize::new(0);
+    let attempts = (0..10).map(|_| {
+        started.fetch_add(1, Ordering::SeqCst);
+        after(20, Err::<(), _>(())).shielded()
+    });
+    assert!(
+        race::staggered(attempts, None)
+            .timeout(ms(10))
+            .await
+            .is_err()
+    );
+    assert_eq!(started.load(Ordering::SeqCst), 1);
+}
+
+#[divisi::test(clock = "virtual")]
+async fn attempts_without_a_delay_start_all_at_once() {
+    let attempts = (0..300_u64).map(|n| after(300 - n, Ok::<_, ()>(n)));
+    let won = race::staggered(attempts, Duration::ZERO).await.unwrap();
+    assert_eq!(won.value, 299);
+}
+
+#[divisi::test]
+async fn an_attempt_that_spends_the_budget_does_not_keep_the_next_from_its_start() {
+    let always = divisi::sync::Event::new();
+    always.set();
+    let attempts = [true, false].map(async |busy| {
+        while busy {
+            always.wait().await;
+        }
+        Ok::<_, ()>(())
+    });
+    let won = race::staggered(attempts, ms(5)).await.unwrap();
+    assert_eq!(won.index, 1);
+}

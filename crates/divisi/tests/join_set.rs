@@ -350,6 +350,61 @@ fn a_panic_that_nobody_read_reaches_the_exception_handler() {
 }
 
 #[test]
+fn a_panic_that_nobody_read_is_reported_whichever_way_the_set_forgets_it() {
+    type Set = JoinSet<Result<(), ()>>;
+    async fn forget(way: &str, mut set: Set) {
+        match way {
+            "drop" => drop(set),
+            "detach_all" => set.detach_all(),
+            // It has read the error by then, which came first.
+            _ => assert!(set.try_join_all().await.is_err()),
+        }
+    }
+    for aside in [false, true] {
+        for way in ["drop", "detach_all", "try_join_all"] {
+            let reports = Arc::new(Mutex::new(Vec::new()));
+            let runtime = Runtime::builder()
+                .worker_threads(1)
+                .exception_handler({
+                    let reports = reports.clone();
+                    move |report| {
+                        if report.panic.is_some() {
+                            reports.lock().push(report.message.clone());
+                        }
+                    }
+                })
+                .build()
+                .unwrap();
+            let set = runtime.block_on(async {
+                let mut set = Set::new();
+                let ended = [
+                    spawn(async { Err(()) }),
+                    spawn(async { panic!("unread (this is meant)") }),
+                ];
+                for task in ended {
+                    while !task.is_finished() {
+                        divisi::yield_now().await;
+                    }
+                    set.insert(task);
+                }
+                set.spawn(std::future::pending());
+                if aside {
+                    // Sees both, and is given up.
+                    let wait = set.wait(Until::All);
+                    assert!(divisi::future::poll_once(wait).await.is_none());
+                }
+                set
+            });
+            runtime.block_on(forget(way, set));
+            drop(runtime);
+            let reports = reports.lock();
+            assert_eq!(reports.len(), 1, "{way}, set aside: {aside}: {reports:?}");
+            assert!(reports[0].contains("unread (this is meant)"), "{way}");
+        }
+    }
+}
+
+#[test]
 fn local_tasks_with_outputs_that_stay_on_their_thread_can_be_members() {
     use std::rc::Rc;
     let runtime = LocalRuntime::new().unwrap();

@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use divisi_task::current;
 use divisi_task::stable::Stable;
 use divisi_task::wait_list::{Turn, Waiter};
-use divisi_task::{budget, current};
 use futures_core::Stream;
 
 use super::chan::{Chan, NEWS};
@@ -99,7 +99,7 @@ fn poll_recv<T: Clone, H: Stable<Target = Chan<T>>>(
     next: &mut u64,
     cx: &mut Context<'_>,
 ) -> Poll<Result<T, RecvError>> {
-    let charge = ready!(budget::poll_proceed(cx));
+    let charge = ready!(waiter.as_mut().poll_proceed(cx));
     match waiter.as_mut().poll_turn(cx) {
         Turn::Free => {}
         Turn::Waiting => return Poll::Pending,

@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use divisi_task::current;
 use divisi_task::stable::Stable;
 use divisi_task::wait_list::{Turn, Waiter, Wakers};
-use divisi_task::{budget, current};
 use futures_core::Stream;
 
 use super::chan::{Chan, Done, RECEIVERS, Ticket};
@@ -134,7 +134,7 @@ fn poll_recv<T, H: Stable<Target = Chan<T>>>(
     done: Done,
     cx: &mut Context<'_>,
 ) -> Poll<Option<T>> {
-    let charge = ready!(budget::poll_proceed(cx));
+    let charge = ready!(waiter.as_mut().poll_proceed(cx));
     let received = match waiter.as_mut().poll_turn(cx) {
         Turn::Waiting => return Poll::Pending,
         Turn::Chosen if *waiter.as_mut().accept() == Ticket::Value => {

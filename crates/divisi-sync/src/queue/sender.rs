@@ -169,9 +169,9 @@ impl<'a, T> Future for Reserve<'a, T> {
     type Output = Result<SendPermit<'a, T>, SendError<()>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let charge = ready!(budget::poll_proceed(cx));
         let this = self.project();
         let mut waiter = this.waiter;
+        let charge = ready!(waiter.as_mut().poll_proceed(cx));
         let chan: &'a Chan<T> = waiter.handle();
         let reserved = match waiter.as_mut().poll_turn(cx) {
             Turn::Waiting => None,

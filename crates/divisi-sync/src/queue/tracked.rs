@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use divisi_task::current;
 use divisi_task::wait_list::{Turn, Waiter};
-use divisi_task::{budget, current};
 
 use super::chan::{Chan, JOINERS, Ticket};
 
@@ -96,9 +96,9 @@ impl<T> Future for Join<'_, T> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let charge = ready!(budget::poll_proceed(cx));
         let this = self.project();
         let mut waiter = this.waiter;
+        let charge = ready!(waiter.as_mut().poll_proceed(cx));
         let all_done = match waiter.as_mut().poll_turn(cx) {
             Turn::Waiting => false,
             // Everything was done at one moment; more may have been sent since.

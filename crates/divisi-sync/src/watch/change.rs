@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use divisi_task::current;
 use divisi_task::stable::Stable;
 use divisi_task::wait_list::{Queue, Turn, Waiter};
-use divisi_task::{budget, current};
 use futures_core::Stream;
 
 use super::{CHANGED, Chan, Closed, Receiver, State};
@@ -20,7 +20,7 @@ fn poll_changed<T, H: Stable<Target: Queue<State = State<T>, Ticket = ()>>>(
     seen: &mut u64,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Closed>> {
-    let charge = ready!(budget::poll_proceed(cx));
+    let charge = ready!(waiter.as_mut().poll_proceed(cx));
     match waiter.as_mut().poll_turn(cx) {
         Turn::Free => {}
         Turn::Waiting => return Poll::Pending,

@@ -8,9 +8,9 @@ use std::task::{Context, Poll, ready};
 
 use super::sealed::Token;
 use super::{Closed, Core, Grant, LANE, Refused, Source, Ticket};
+use crate::current;
 use crate::stable::{Held, Stable};
 use crate::wait_list::{Turn, Waiter};
-use crate::{budget, current};
 
 /// Waits for permits, first come first served.
 ///
@@ -66,11 +66,11 @@ where
     type Output = Result<Grant<H>, Closed>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let charge = ready!(budget::poll_proceed(cx));
         let (wanted, awaited_at) = (self.wanted, self.awaited_at);
         // SAFETY: the field is pinned with its owner: it is never moved out, there is no `Drop`, and the type is
         // `Unpin` only if the field is.
         let mut waiter = unsafe { self.map_unchecked_mut(|this| &mut this.waiter) };
+        let charge = ready!(waiter.as_mut().poll_proceed(cx));
         let outcome = match waiter.as_mut().poll_turn(cx) {
             Turn::Free => match waiter.handle().take(wanted) {
                 Err(Refused::TooFew) => {

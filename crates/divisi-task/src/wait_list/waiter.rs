@@ -4,10 +4,11 @@ use std::fmt;
 use std::marker::PhantomPinned;
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
-use std::task::Context;
+use std::task::{Context, Poll};
 
 use super::node::{self, Node, Standing};
 use super::{Locked, Queue, WaitList};
+use crate::budget::{self, Charge};
 use crate::freeze::{self, Mode};
 use crate::stable::Stable;
 
@@ -79,6 +80,24 @@ where
     /// The handle to the queue.
     pub fn handle(&self) -> &H {
         &self.handle
+    }
+
+    /// Asks for leave to poll what waits here, as [`budget::poll_proceed`] does; every future that waits in a list begins with it.
+    ///
+    /// In a future that is being [frozen](crate::freeze), one that gets none leaves the list: nobody polls it again to take what it would be given there.
+    pub fn poll_proceed(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Charge> {
+        let polled = budget::poll_proceed(cx);
+        if polled.is_pending() {
+            self.leave_if_frozen();
+        }
+        polled
+    }
+
+    #[cold]
+    fn leave_if_frozen(self: Pin<&mut Self>) {
+        if freeze::mode() != Mode::Live {
+            self.leave();
+        }
     }
 
     /// How it stands. While it waits, the context's waker becomes the one to be woken.

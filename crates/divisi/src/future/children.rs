@@ -55,6 +55,27 @@ struct ChildWaker {
     woken: Arc<Woken>,
 }
 
+impl Woken {
+    /// The next place on the list; or the task's waker is kept, to be woken when there is one.
+    fn next_or_wait(&self, task: &Waker) -> Option<usize> {
+        let place = self.list.lock().places.pop_front();
+        if place.is_some() {
+            return place;
+        }
+        // A waker's clone and destructor are foreign code: outside the lock.
+        let task = task.clone();
+        let mut list = self.list.lock();
+        let place = list.places.pop_front();
+        let stale = match place {
+            Some(_) => Some(task),
+            None => list.task.replace(task),
+        };
+        drop(list);
+        drop(stale);
+        place
+    }
+}
+
 impl Wake for ChildWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
@@ -127,25 +148,20 @@ impl<F: Future> Children<F> {
             self.wake_all();
         }
         self.told = mode;
-        for _ in 0..=self.children.len() {
+        let mut polls = 0;
+        while polls <= self.children.len() {
             // What is frozen has no budget, and what cleans up inside of it has one of its own.
             if mode == Mode::Live && !budget::has_remaining() {
                 break;
             }
-            let place = {
-                let mut list = self.woken.list.lock();
-                let Some(place) = list.places.pop_front() else {
-                    let stale = list.task.replace(cx.waker().clone());
-                    drop(list);
-                    // Outside the lock: a waker's destructor is foreign code.
-                    drop(stale);
-                    return Poll::Pending;
-                };
-                place
+            let Some(place) = self.woken.next_or_wait(cx.waker()) else {
+                return Poll::Pending;
             };
+            // Nobody has it any more: no poll, so that in a last try each future has its own.
             let Some(child) = self.children.get_mut(place) else {
                 continue;
             };
+            polls += 1;
             // Before the poll: a wake-up during it counts.
             child.noted.listed.swap(false, Ordering::AcqRel);
             let polled = child

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use divisi_task::CancelReason;
+use divisi_task::freeze::{self, Mode};
 
 use super::children::Children;
 use crate::scope::{Cut, Step};
@@ -153,14 +154,17 @@ where
             failed,
             cut,
         } = &mut *self;
-        // Ready when all are done. Pending also at the first error, to have the scope cancelled.
+        // Ready when all are done. Pending also at the first error, to have the scope cancelled: then its last try polls the others again. If a scope around
+        // has had them try for the last time already, nobody does, so that they must be polled, and told whom to wake, here.
         let mut go_on = |cx: &mut Context<'_>, failed: &mut Option<E>| {
             while let Some((place, output)) = ready!(children.poll_next(cx)) {
                 match output {
                     Ok(value) => outputs[place] = Some(value),
                     Err(error) if failed.is_none() => {
                         *failed = Some(error);
-                        return Poll::Pending;
+                        if freeze::mode() == Mode::Live {
+                            return Poll::Pending;
+                        }
                     }
                     // What comes of those that were cancelled.
                     Err(_) => {}

@@ -3,21 +3,25 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use divisi_reactor::Timer;
 use divisi_task::CancelReason;
+use divisi_task::freeze::{self, Mode};
 
 use super::children::Children;
 use crate::scope::{Cut, Step};
-use crate::time::{Sleep, sleep};
+use crate::time::{Instant, poll_timer};
 
 /// Starts attempts one after the other, `delay` apart, until one succeeds. The losers are cancelled, as by a [scope](crate::scope): it returns when their clean-ups
 /// and shielded parts have come to their end.
 ///
 /// The next attempt starts when `delay` has passed since the last start, or as soon as the last one fails. Without a delay (`None`) they are tried strictly one
 /// after the other. The iterator is asked for an attempt when that is to start, so a lazy one makes no future in vain.
+/// When a scope around it was cancelled it starts no further attempt.
 ///
 /// It is what "happy eyeballs" does with the addresses of a host, and what hedged requests do with its replicas. As asyncio's internal `staggered_race`.
 ///
@@ -49,6 +53,7 @@ use crate::time::{Sleep, sleep};
 /// assert_eq!(won.errors, [(0, "no answer")]);
 /// # });
 /// ```
+#[track_caller]
 pub fn staggered<I, T, E>(
     attempts: I,
     delay: impl Into<Option<Duration>>,
@@ -62,6 +67,7 @@ where
         indices: Vec::new(),
         delay: delay.into(),
         timer: None,
+        created_at: Location::caller(),
         started: 0,
         errors: Vec::new(),
         won: None,
@@ -113,7 +119,8 @@ pub struct Staggered<I, F, T, E> {
     indices: Vec<usize>,
     delay: Option<Duration>,
     /// Runs while there may be a further attempt.
-    timer: Option<Sleep>,
+    timer: Option<Timer>,
+    created_at: &'static Location<'static>,
     started: usize,
     errors: Vec<(usize, E)>,
     /// The value and its attempt, while the losers clean up.
@@ -145,7 +152,14 @@ where
         }
         self.indices[place] = self.started;
         self.started += 1;
-        self.timer = self.delay.map(sleep);
+        self.timer = self.delay.map(|delay| {
+            let due = if delay == Duration::MAX {
+                Instant::far_future()
+            } else {
+                Instant::now() + delay
+            };
+            Timer::at(due.into_std())
+        });
     }
 }
 
@@ -188,8 +202,11 @@ where
     I: Iterator<Item: IntoFuture<IntoFuture = F>>,
     F: Future<Output = Result<T, E>>,
 {
-    /// Runs the attempts. Ready when none is left; pending also at a success, to have the losers cancelled.
+    /// Runs the attempts. Ready when none is left; pending also at a success, to have the losers cancelled: their last try polls them again.
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // If not, a scope around this one was cancelled: those that run come to their end, and no other begins.
+        let live = freeze::mode() == Mode::Live;
+        let mut by_timer = false;
         loop {
             match self.running.poll_next(cx) {
                 Poll::Ready(Some((place, output))) => {
@@ -203,31 +220,47 @@ where
                             self.won = Some((value, index));
                             self.attempts = None;
                             self.timer = None;
-                            return Poll::Pending;
+                            if live {
+                                return Poll::Pending;
+                            }
+                            // The losers have had their last try: nobody else polls them and has them told whom to wake.
+                            continue;
                         }
                         Err(error) => self.errors.push((index, error)),
                     }
-                    if index + 1 == self.started {
+                    if live && index + 1 == self.started {
                         self.start();
                     }
                     continue;
                 }
                 Poll::Ready(None) => {
-                    if self.attempts.is_some() {
-                        self.start();
-                        continue;
+                    if self.attempts.is_none() {
+                        return Poll::Ready(());
                     }
-                    return Poll::Ready(());
+                    if !live {
+                        return Poll::Pending;
+                    }
+                    self.start();
+                    continue;
                 }
                 Poll::Pending => {}
             }
-            let Some(timer) = &mut self.timer else {
-                return Poll::Pending;
-            };
-            if Pin::new(timer).poll(cx).is_pending() {
+            if !live {
+                // It would wake in vain.
+                self.timer = None;
                 return Poll::Pending;
             }
+            // It charges nothing: attempts that spend the budget must not keep the next one from its start.
+            match &mut self.timer {
+                Some(timer) => ready!(poll_timer(timer, cx, self.created_at)),
+                None => return Poll::Pending,
+            }
             self.start();
+            if std::mem::replace(&mut by_timer, true) {
+                // Without a delay to speak of: others have a turn in between.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
     }
 }

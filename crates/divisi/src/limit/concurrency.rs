@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use divisi_task::wait_list::{Locked, Queue, Turn, WaitList, Waiter, Wakers};
-use divisi_task::{JoinHandle, budget, current};
+use divisi_task::{JoinHandle, current};
 
 use super::adaptive::{Adaptation, Adaptive};
 use crate::context;
@@ -320,9 +320,9 @@ impl Future for AcquireSlot {
     type Output = Slot;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Slot> {
-        let charge = ready!(budget::poll_proceed(cx));
         let this = self.project();
         let mut waiter = this.waiter;
+        let charge = ready!(waiter.as_mut().poll_proceed(cx));
         let waits = match waiter.as_mut().poll_turn(cx) {
             Turn::Free => {
                 let entered = waiter.as_mut().join(LANE, cx, |locked, _| {

@@ -28,9 +28,9 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::{Duration, Instant};
 
 use divisi_reactor::ReactorId;
+use divisi_task::current;
 use divisi_task::stable::Stable;
 use divisi_task::wait_list::{Locked, Queue, Turn, WaitList, Waiter, Wakers};
-use divisi_task::{budget, current};
 
 use super::alarms::Alarms;
 use super::meter::Fast;
@@ -508,9 +508,9 @@ impl<H: Stable<Target = Line>> Future for Wait<H> {
     type Output = Pass<H>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Pass<H>> {
-        let budget = ready!(budget::poll_proceed(cx));
         let this = self.project();
         let (mut waiter, weight) = (this.waiter, *this.weight);
+        let budget = ready!(waiter.as_mut().poll_proceed(cx));
         let outcome = loop {
             match waiter.as_mut().poll_turn(cx) {
                 Turn::Waiting => {

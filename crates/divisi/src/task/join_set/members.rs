@@ -12,11 +12,15 @@ use parking_lot::Mutex;
 use slab::Slab;
 
 use super::Ended;
+use crate::context;
+use crate::runtime::{ExceptionHandler, Handle, Report};
 
 pub(super) struct Members<T> {
     running: Slab<Member<T>>,
     /// Results that were seen and not yet given out: those that a `wait` has passed on its way.
     ended: VecDeque<Ended<T>>,
+    /// Where a panic among them was seen; it hears of it if nobody else does.
+    runtime: Option<Handle>,
     woken: Arc<Woken>,
 }
 
@@ -47,6 +51,16 @@ struct MemberWaker {
     woken: Arc<Woken>,
 }
 
+impl Woken {
+    /// Keeps the waker, to be woken when a member is; the caller looks once more for one that was before.
+    fn wait(&self, waker: &Waker) {
+        // A waker's clone and destructor are foreign code: outside the lock.
+        let waker = waker.clone();
+        let stale = self.list.lock().waiter.replace(waker);
+        drop(stale);
+    }
+}
+
 impl Wake for MemberWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
@@ -69,6 +83,7 @@ impl<T> Members<T> {
         Members {
             running: Slab::new(),
             ended: VecDeque::new(),
+            runtime: None,
             woken: Arc::default(),
         }
     }
@@ -87,12 +102,42 @@ impl<T> Members<T> {
 
     pub(super) fn clear(&mut self) {
         self.running.clear();
-        self.ended.clear();
+        self.forget_ended();
     }
 
     /// The results that were set aside.
-    pub(super) fn set_aside(&mut self) -> &mut VecDeque<Ended<T>> {
-        &mut self.ended
+    pub(super) fn seen(&self) -> impl Iterator<Item = &Ended<T>> {
+        self.ended.iter()
+    }
+
+    /// Keeps a result for the next who asks.
+    pub(super) fn set_aside(&mut self, ended: Ended<T>) {
+        if is_panic(&ended) && self.runtime.is_none() {
+            self.runtime = context::try_handle();
+        }
+        self.ended.push_back(ended);
+    }
+
+    /// Drops the results that were set aside. A panic among them goes to the exception handler, as that of a task whose handle is dropped.
+    fn forget_ended(&mut self) {
+        while let Some(ended) = self.ended.pop_front() {
+            let (_, Err(error)) = ended else { continue };
+            if !error.is_panic() {
+                continue;
+            }
+            let report = Report {
+                message: format!("nobody has read what became of a task in a set: {error}"),
+                task: Some(error.task_id()),
+                task_name: error.task_name().map(str::to_owned),
+                spawned_at: Some(error.spawned_at()),
+                error: None,
+                panic: error.try_into_panic().ok(),
+            };
+            match &self.runtime {
+                Some(runtime) => runtime.report(&report),
+                None => ExceptionHandler::default().handle(&report),
+            }
+        }
     }
 
     pub(super) fn insert(&mut self, handle: JoinHandle<T>) {
@@ -103,16 +148,9 @@ impl<T> Members<T> {
             woken: self.woken.clone(),
         }));
         let member = entry.insert(Member { handle, waker });
-        // Leaves the waker with the task; one that has ended says so at once.
-        if let Poll::Ready(result) = member.poll() {
-            let id = member.handle.id();
-            self.running.remove(place);
-            self.ended.push_back((id, result));
-            // Somebody may wait for the set through a reference that was put aside.
-            let waiter = self.woken.list.lock().waiter.take();
-            if let Some(waiter) = waiter {
-                waiter.wake();
-            }
+        // Leaves the waker with the task; one that has ended says so at once. Its result stays with it, so that a panic that nobody reads is reported.
+        if member.poll_ended().is_ready() {
+            member.waker.wake_by_ref();
         }
     }
 
@@ -144,9 +182,7 @@ impl<T> Members<T> {
         if self.running.is_empty() {
             return Poll::Ready(None);
         }
-        let stale = self.woken.list.lock().waiter.replace(cx.waker().clone());
-        // Outside the lock: a waker's destructor is foreign code.
-        drop(stale);
+        self.woken.wait(cx.waker());
         // A member may have ended between the look and the store.
         match self.take_woken() {
             Some(ended) => {
@@ -166,7 +202,7 @@ impl<T> Members<T> {
 
     /// Waits until all have ended, and leaves their outcomes unread: those that nobody may lose go to the exception handler.
     pub(super) async fn settle(&mut self) {
-        self.ended.clear();
+        self.forget_ended();
         poll_fn(|cx| {
             loop {
                 let charge = ready!(budget::poll_proceed(cx));
@@ -182,11 +218,9 @@ impl<T> Members<T> {
                 if self.running.is_empty() {
                     return Poll::Ready(());
                 }
-                let mut list = self.woken.list.lock();
-                if list.places.is_empty() {
-                    let stale = list.waiter.replace(cx.waker().clone());
-                    drop(list);
-                    drop(stale);
+                self.woken.wait(cx.waker());
+                // As above.
+                if self.woken.list.lock().places.is_empty() {
                     return Poll::Pending;
                 }
             }
@@ -195,7 +229,23 @@ impl<T> Members<T> {
     }
 }
 
+impl<T> Drop for Members<T> {
+    fn drop(&mut self) {
+        self.forget_ended();
+    }
+}
+
+fn is_panic<T>((_, result): &Ended<T>) -> bool {
+    matches!(result, Err(error) if error.is_panic())
+}
+
 impl<T> Member<T> {
+    /// Ready if the task has ended; otherwise it will wake the member's waker.
+    fn poll_ended(&mut self) -> Poll<()> {
+        let mut cx = Context::from_waker(&self.waker);
+        self.handle.poll_ended(&mut cx)
+    }
+
     /// With a budget of its own, so that a spent one does not look like a wake-up; whoever awaits the set charges for it. And never frozen: the handle keeps
     /// the member's waker also while nobody may take what it wakes for.
     fn poll(&mut self) -> Poll<Result<T, divisi_task::JoinError>> {

@@ -59,8 +59,7 @@ impl<T: 'static> JoinSet<T> {
         // What is set aside has been looked at by no condition, or by one that did not hold.
         let mut met = self
             .members
-            .set_aside()
-            .iter()
+            .seen()
             .any(|(_, result)| meets(until, result, failed));
         poll_fn(|cx| self.poll_wait(cx, &mut met, until, failed)).await;
         self.take_ended()
@@ -74,8 +73,7 @@ impl<T: 'static> JoinSet<T> {
     ) -> Vec<Ended<T>> {
         let mut met = self
             .members
-            .set_aside()
-            .iter()
+            .seen()
             .any(|(_, result)| meets(until, result, failed));
         let wait = poll_fn(|cx| self.poll_wait(cx, &mut met, until, failed));
         // Late or not: what has ended is there.
@@ -96,15 +94,13 @@ impl<T: 'static> JoinSet<T> {
                 break;
             };
             *met = meets(until, &ended.1, failed);
-            self.members.set_aside().push_back(ended);
+            self.members.set_aside(ended);
         }
         Poll::Ready(())
     }
 
     fn take_ended(&mut self) -> Vec<Ended<T>> {
-        let mut ended: Vec<_> = self.members.set_aside().drain(..).collect();
-        ended.extend(std::iter::from_fn(|| self.members.try_next()));
-        ended
+        std::iter::from_fn(|| self.members.try_next()).collect()
     }
 }
 
