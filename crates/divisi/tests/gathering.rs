@@ -534,8 +534,10 @@ async fn an_attempt_that_spends_the_budget_does_not_keep_the_next_from_its_start
     let always = divisi::sync::Event::new();
     always.set();
     let attempts = [true, false].map(async |busy| {
-        while busy {
-            always.wait().await;
+        if busy {
+            loop {
+                always.wait().await;
+            }
         }
         Ok::<_, ()>(())
     });
