@@ -163,21 +163,8 @@ fn report_of<E>(failure: Failure<E>) -> Report {
     let kind = type_name::<E>();
     match failure {
         Failure::Panic(error) => {
-            let (task, name, spawned_at) = (
-                error.task_id(),
-                error.task_name().map(str::to_owned),
-                error.spawned_at(),
-            );
             let message = format!("nobody is left to hear of a failure in a task group: {error}");
-            Report {
-                task: Some(task),
-                task_name: name,
-                spawned_at: Some(spawned_at),
-                awaited_at: error.awaited_at(),
-                backtrace: error.backtrace().cloned(),
-                panic: error.try_into_panic().ok(),
-                ..Report::new(message)
-            }
+            Report::of_panic(message, error)
         }
         Failure::Error(_) => Report::new(format!(
             "a task of a group ended with an error of type `{kind}`, and nobody is left to hear of it: its group panicked, or was dropped"

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use divisi_scheduler::{Stall, StallOutcome};
-use divisi_task::{TaskId, TaskRef, UnhandledPanic};
+use divisi_task::{JoinError, TaskId, TaskRef, UnhandledPanic};
 
 /// A failure that no join handle, group or caller received.
 #[non_exhaustive]
@@ -103,6 +103,19 @@ impl Report {
             error: None,
             panic: None,
             backtrace: None,
+        }
+    }
+
+    /// A report of how a task ended by a panic, which nobody awaited.
+    pub(crate) fn of_panic(message: String, error: JoinError) -> Report {
+        Report {
+            task: Some(error.task_id()),
+            task_name: error.task_name().map(str::to_owned),
+            spawned_at: Some(error.spawned_at()),
+            awaited_at: error.awaited_at(),
+            backtrace: error.backtrace().cloned(),
+            panic: error.try_into_panic().ok(),
+            ..Report::new(message)
         }
     }
 

@@ -125,14 +125,8 @@ impl<T> Members<T> {
             if !error.is_panic() {
                 continue;
             }
-            let report = Report {
-                message: format!("nobody has read what became of a task in a set: {error}"),
-                task: Some(error.task_id()),
-                task_name: error.task_name().map(str::to_owned),
-                spawned_at: Some(error.spawned_at()),
-                error: None,
-                panic: error.try_into_panic().ok(),
-            };
+            let message = format!("nobody has read what became of a task in a set: {error}");
+            let report = Report::of_panic(message, error);
             match &self.runtime {
                 Some(runtime) => runtime.report(&report),
                 None => ExceptionHandler::default().handle(&report),
