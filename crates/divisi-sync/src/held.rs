@@ -147,9 +147,20 @@ impl Listed {
 
     #[cold]
     fn list(what: &'static str, address: usize, taken_at: &'static Location<'static>) -> Self {
-        static NEXT: Mutex<u64> = Mutex::new(1);
         let task = current::task();
         let since = Instant::now();
+        Self::push(|id| Held {
+            id,
+            what,
+            address,
+            taken_at,
+            since,
+            task,
+        })
+    }
+
+    fn push(make: impl FnOnce(u64) -> Held) -> Self {
+        static NEXT: Mutex<u64> = Mutex::new(1);
         // Locked before the number is given, so that the list is in the order of numbers.
         let mut held = HELD.lock();
         let id = {
@@ -157,19 +168,12 @@ impl Listed {
             *next += 1;
             *next
         };
-        held.push(Held {
-            id,
-            what,
-            address,
-            taken_at,
-            since,
-            task,
-        });
+        held.push(make(id));
         Self(id)
     }
 
-    /// Another for a part of the same.
-    pub(crate) fn split(&self, address: impl FnOnce() -> usize) -> Self {
+    /// Another for a part of the same, which has been held as long, and by the same task.
+    pub(crate) fn split(&self) -> Self {
         if self.0 == 0 {
             return Self(0);
         }
@@ -179,8 +183,15 @@ impl Listed {
             index.ok().map(|index| held[index].clone())
         };
         match before {
-            Some(held) => Self::list(held.what, address(), held.taken_at),
+            Some(before) => Self::push(|id| Held { id, ..before }),
             None => Self(0),
+        }
+    }
+
+    /// For both together: the listing of this one, or else of the other.
+    pub(crate) fn merge(&mut self, other: Self) {
+        if self.0 == 0 {
+            *self = other;
         }
     }
 }
@@ -202,4 +213,41 @@ fn unlist(id: u64) {
     drop(held);
     // Its task may end with the last reference to it: outside the lock.
     drop(gone);
+}
+
+#[cfg(all(test, not(divisi_loom)))]
+mod tests {
+    use std::panic::Location;
+
+    use super::{Listed, all_of};
+
+    #[test]
+    fn a_part_that_was_split_off_is_held_as_long_and_by_the_same_task() {
+        const ADDRESS: usize = 1;
+        let whole = Listed::list("Semaphore", ADDRESS, Location::caller());
+        let before = all_of(ADDRESS)[0].clone();
+        let part = whole.split();
+        drop(whole);
+        let held = all_of(ADDRESS);
+        assert_eq!(held.len(), 1);
+        assert_ne!(held[0].id, before.id);
+        assert_eq!(held[0].since, before.since);
+        assert_eq!(held[0].taken_at, before.taken_at);
+        assert_eq!(held[0].task_id(), before.task_id());
+        drop(part);
+        assert!(all_of(ADDRESS).is_empty());
+    }
+
+    #[test]
+    fn what_is_merged_stays_listed_once() {
+        const ADDRESS: usize = 2;
+        let list = || Listed::list("Semaphore", ADDRESS, Location::caller());
+        let mut both = Listed(0);
+        both.merge(list());
+        assert_eq!(all_of(ADDRESS).len(), 1);
+        both.merge(list());
+        assert_eq!(all_of(ADDRESS).len(), 1);
+        drop(both);
+        assert!(all_of(ADDRESS).is_empty());
+    }
 }

@@ -255,7 +255,7 @@ macro_rules! permit_methods {
             /// Splits that many permits off; nothing if this has fewer.
             pub fn split(&mut self, permits: usize) -> Option<Self> {
                 let grant = self.grant.split(permits)?;
-                let listed = self.listed.split(|| address(grant.source()));
+                let listed = self.listed.split();
                 Some(Self { listed, grant })
             }
 
@@ -266,6 +266,7 @@ macro_rules! permit_methods {
             /// If they are of another semaphore.
             pub fn merge(&mut self, other: Self) {
                 self.grant.merge(other.grant);
+                self.listed.merge(other.listed);
             }
         }
     };

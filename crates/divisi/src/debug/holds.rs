@@ -12,6 +12,7 @@ use divisi_sync::held::{self, Held, Tracking};
 use divisi_task::{TaskRef, TaskState};
 
 use crate::Handle;
+use crate::context;
 use crate::runtime::{Inner, Report};
 
 /// The shortest time between two looks at what is held.
@@ -84,6 +85,8 @@ pub fn watch_holds(threshold: Duration) -> io::Result<HoldWatch> {
 }
 
 /// Watches what is held until it is dropped: see [`watch_holds`].
+///
+/// Dropping it outside of any runtime waits for a report that is being made. Inside of one nothing is waited for: that report may still come.
 #[derive(Debug)]
 #[must_use = "it watches only as long as it lives"]
 pub struct HoldWatch {
@@ -98,8 +101,9 @@ impl Drop for HoldWatch {
         let Some(thread) = self.thread.take() else {
             return;
         };
-        // The exception handler may drop it, on that thread.
-        if thread.thread().id() != thread::current().id() {
+        // The exception handler may drop it, on that thread; and a worker must not wait for a handler, which may want to be served by it.
+        let in_runtime = context::with_runtime(|_| ()).is_some();
+        if !in_runtime && thread.thread().id() != thread::current().id() {
             let _ = thread.join();
         }
     }

@@ -22,6 +22,8 @@ use crate::time::Instant;
 /// So make the idle time longer than the limit's period, and `max_keys` more than twice the keys that are in use at a time. The cost of a look-up is that of
 /// a hash table, whatever the number of keys; from time to time one of them drops half of the table.
 ///
+/// `Hash`, `Eq` and `Clone` of a key run under the lock of the table: they must be short, and must not use the same `Keyed`.
+///
 /// # Examples
 ///
 /// ```
