@@ -714,18 +714,42 @@ fn a_listener_outlives_the_runtime_it_waited_in() {
     });
 }
 
+/// A byte for which its receiver waits.
+async fn one_way(from: &TcpStream, to: &TcpStream) {
+    let mut byte = [0];
+    let mut read = pin!(to.read(&mut byte));
+    assert!(
+        futures_lite::future::poll_once(read.as_mut())
+            .await
+            .is_none()
+    );
+    from.write_all(b"x").await.unwrap();
+    assert_eq!(read.await.unwrap(), 1);
+}
+
+async fn round_trip(a: &TcpStream, b: &TcpStream) {
+    one_way(a, b).await;
+    one_way(b, a).await;
+}
+
 #[divisi::test]
 async fn more_buffers_than_the_system_takes_at_once_are_moved_in_several_calls() {
     const BUFFERS: usize = 1500;
     let (near, far) = connection().await;
     let bytes: Vec<u8> = (0..BUFFERS).map(|i| (i % 251) as u8).collect();
     let bufs: Vec<_> = bytes.chunks(1).map(IoSlice::new).collect();
+    // Once the reactor watches both ends, and has told what it knows of them.
+    round_trip(&near, &far).await;
+    round_trip(&far, &near).await;
     let mut sent = 0;
     while sent < BUFFERS {
         let written = timeout(Duration::from_secs(60), near.write_vectored(&bufs[sent..]));
         sent += written.await.expect("it stays writable").unwrap();
     }
-    drop(near);
+    // The other way: the reactor tells of the bytes before it tells of this, and of nothing after it.
+    for _ in 0..2 {
+        one_way(&far, &near).await;
+    }
     let mut got = vec![0; BUFFERS];
     let mut filled = 0;
     while filled < BUFFERS {
