@@ -455,3 +455,29 @@ async fn a_unix_server_touches_no_file_but_its_own() {
     nobody = UnixStream::connect(&path).await.unwrap_err();
     assert_eq!(nobody.kind(), ErrorKind::ConnectionRefused);
 }
+
+#[divisi::test(worker_threads = 2)]
+async fn an_aborted_unix_server_leaves_the_file_of_its_successor() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    for _ in 0..1000 {
+        let server = serve_unix(&path).await.unwrap();
+        let copy = path.clone();
+        let (tries, tried) = oneshot::channel();
+        let taking_over = divisi::spawn_blocking(move || {
+            assert!(UnixListener::bind_owned(&copy).is_err());
+            tries.send(()).unwrap();
+            loop {
+                if let Ok(successor) = UnixListener::bind_owned(&copy) {
+                    return successor;
+                }
+            }
+        });
+        tried.await.unwrap();
+        server.abort();
+        server.stop_accepting().await;
+        let successor = taking_over.await.unwrap();
+        assert!(path.exists());
+        drop(successor);
+    }
+}
