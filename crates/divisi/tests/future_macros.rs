@@ -404,3 +404,15 @@ fn a_pending_select_is_woken_by_any_arm() {
     sender.set(true);
     assert!(future.as_mut().poll(&mut cx).is_ready());
 }
+
+#[test]
+fn a_pattern_may_name_constants_of_the_user() {
+    const ALL: u32 = 7;
+    block_on(async {
+        let seven = divisi::select! {
+            ALL = async { 7_u32 } => true,
+            else => false,
+        };
+        assert!(seven);
+    });
+}

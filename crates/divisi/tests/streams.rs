@@ -388,3 +388,43 @@ proptest! {
         prop_assert_eq!(run(true), expected);
     }
 }
+
+#[divisi::test]
+async fn an_emit_from_elsewhere_whose_item_nobody_takes_panics_when_the_stream_is_gone() {
+    let mut kept = None;
+    let stream = generate(|out| {
+        kept = Some(out);
+        pending()
+    });
+    let out = kept.unwrap();
+    let task = spawn(async move { out.emit(1).await });
+    // Whether or not it waits by now.
+    divisi::yield_now().await;
+    drop(stream);
+    let error = task.await.unwrap_err();
+    assert!(error.to_string().contains("after the stream has ended"));
+}
+
+#[divisi::test]
+async fn a_body_that_is_always_ready_lets_others_run() {
+    let mut stream = Box::pin(generate(async |out| {
+        for n in 0..u64::MAX {
+            out.emit(n).await;
+        }
+    }));
+    // One poll, as a budget is spent in.
+    let mut all = Box::pin(async { while stream.next().await.is_some() {} });
+    assert!(poll_once(&mut all).await.is_none());
+}
+
+#[divisi::test(clock = "virtual")]
+async fn a_body_in_a_scope_that_was_cancelled_comes_to_the_end_of_its_clean_up() {
+    let begin = Instant::now();
+    let mut stream = Box::pin(generate(async |out| {
+        divisi::shield(sleep(ms(20))).await;
+        out.emit(()).await;
+    }));
+    // An item that comes while the body is let go on beats the time-out; or not: it ends in any case, and not before the shielded part.
+    let _ = timeout(ms(10), stream.next()).await;
+    assert_eq!(begin.elapsed(), ms(20));
+}

@@ -306,3 +306,16 @@ async fn calls_pass_no_more_often_than_allowed_and_in_order() {
     let expected: Vec<_> = (0..5).map(|n| (n, ms(100 * n))).collect();
     assert_eq!(calls, expected);
 }
+
+#[divisi::test(clock = "virtual")]
+async fn a_cache_shrinks_to_its_bound_after_many_keys_at_a_time() {
+    let cache = cached(ms(10_000), async |n: u64| {
+        sleep(ms(1)).await;
+        n
+    })
+    .max_entries(4);
+    divisi::join_all((0..50).map(|n| cache.get(n))).await;
+    assert_eq!(cache.len(), 50);
+    cache.get(50).await;
+    assert_eq!(cache.len(), 4);
+}

@@ -128,13 +128,13 @@ macro_rules! __divisi_select {
                 $crate::future::macro_support::IntoFuture::into_future($future)
             );)+
             $crate::future::macro_support::poll_fn(move |__divisi_cx| {
-                const ALL: u32 = [$($bit as u16),+].len() as u32;
-                let first = $crate::__divisi_select!(@first $order ALL);
+                const __DIVISI_ALL: u32 = [$($bit as u16),+].len() as u32;
+                let first = $crate::__divisi_select!(@first $order __DIVISI_ALL);
                 let mut pending = false;
-                for step in 0..ALL {
+                for step in 0..__DIVISI_ALL {
                     let mut arm: u32 = first + step;
-                    if arm >= ALL {
-                        arm -= ALL;
+                    if arm >= __DIVISI_ALL {
+                        arm -= __DIVISI_ALL;
                     }
                     match arm {
                         $($index if out & $bit == 0 => {

@@ -9,8 +9,10 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
+use divisi_task::budget::{self, Charge};
+use divisi_task::freeze::{self, Mode};
 use futures_core::Stream;
 use parking_lot::Mutex;
 
@@ -156,22 +158,25 @@ impl<T> Future for Emit<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        // Foreign code: before the lock.
+        let waker = cx.waker().clone();
         let mut line = this.shared.line.lock();
         let mut consumer = None;
+        if this.item.is_none() && line.taken > this.number {
+            return Poll::Ready(());
+        }
+        if line.closed {
+            drop(line);
+            panic!(
+                "`emit` after the stream has ended: use the emitter inside of the closure that was given to `generate` only"
+            );
+        }
         if let Some(item) = this.item.take() {
-            if line.closed {
-                drop(line);
-                panic!(
-                    "`emit` after the stream has ended: use the emitter inside of the closure that was given to `generate` only"
-                );
-            }
             this.number = line.taken + line.items.len() as u64;
             line.items.push_back(item);
             consumer = line.consumer.take();
-        } else if line.taken > this.number {
-            return Poll::Ready(());
         }
-        line.emitting.push(cx.waker().clone());
+        line.emitting.push(waker);
         drop(line);
         // Only if this was polled by somebody else than the stream.
         if let Some(consumer) = consumer {
@@ -205,26 +210,31 @@ impl<T> Shared<T> {
 
     /// The body has been polled and waits: an item that it emitted, or the consumer's waker is kept for one that comes from elsewhere.
     fn take_or_wait(&self, own: &Waker) -> Option<T> {
+        // Foreign code, as the destructor of the one before: outside the lock.
+        let own = own.clone();
         let mut line = self.line.lock();
-        let Some(item) = line.items.pop_front() else {
-            line.consumer = Some(own.clone());
-            return None;
+        let item = line.items.pop_front();
+        let stale = if item.is_some() {
+            line.taken += 1;
+            Some(own)
+        } else {
+            line.consumer.replace(own)
         };
-        line.taken += 1;
-        Some(item)
+        drop(line);
+        drop(stale);
+        item
     }
 
     fn close(&self) {
         let mut line = self.line.lock();
         line.closed = true;
-        let left = (
-            std::mem::take(&mut line.items),
-            std::mem::take(&mut line.emitting),
-            line.consumer.take(),
-        );
+        let items = std::mem::take(&mut line.items);
+        let emitting = std::mem::take(&mut line.emitting);
+        let consumer = line.consumer.take();
         drop(line);
-        // Outside the lock: foreign destructors.
-        drop(left);
+        // Outside the lock: foreign code. Who emits from elsewhere hears that nobody will take the item.
+        emitting.into_iter().for_each(Waker::wake);
+        drop((items, consumer));
     }
 }
 
@@ -237,6 +247,16 @@ enum Step<T, R> {
     Ended,
 }
 
+/// A body that is always ready must let others run, whether or not it awaits anything else: each item is charged for. Not in a scope that was cancelled, where
+/// the body must be polled in any case, for it may have clean-ups.
+fn poll_proceed(cx: &mut Context<'_>) -> Poll<Option<Charge>> {
+    if freeze::mode() == Mode::Live {
+        budget::poll_proceed(cx).map(Some)
+    } else {
+        Poll::Ready(None)
+    }
+}
+
 fn step<T, B: Future>(
     shared: &Shared<T>,
     body: &mut Option<Pin<Box<B>>>,
@@ -245,10 +265,10 @@ fn step<T, B: Future>(
     if let Some(item) = shared.take() {
         return Step::Item(item);
     }
+    shared.resume(cx.waker());
     let Some(running) = body.as_mut() else {
         return Step::Ended;
     };
-    shared.resume(cx.waker());
     match running.as_mut().poll(cx) {
         Poll::Pending => match shared.take_or_wait(cx.waker()) {
             Some(item) => Step::Item(item),
@@ -282,10 +302,16 @@ impl<T, B: Future<Output = ()>> Stream for Generate<T, B> {
     type Item = T;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let charge = ready!(poll_proceed(cx));
         let this = &mut *self;
         loop {
             match step(&this.shared, &mut this.body, cx) {
-                Step::Item(item) => return Poll::Ready(Some(item)),
+                Step::Item(item) => {
+                    if let Some(charge) = charge {
+                        charge.made_progress();
+                    }
+                    return Poll::Ready(Some(item));
+                }
                 Step::Pending => return Poll::Pending,
                 // An `emit` may have been given up with its item in the line.
                 Step::Returned(()) => {}
@@ -321,10 +347,16 @@ impl<T, E, B: Future<Output = Result<(), E>>> Stream for TryGenerate<T, B> {
     type Item = Result<T, E>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let charge = ready!(poll_proceed(cx));
         let this = &mut *self;
         loop {
             match step(&this.shared, &mut this.body, cx) {
-                Step::Item(item) => return Poll::Ready(Some(Ok(item))),
+                Step::Item(item) => {
+                    if let Some(charge) = charge {
+                        charge.made_progress();
+                    }
+                    return Poll::Ready(Some(Ok(item)));
+                }
                 Step::Pending => return Poll::Pending,
                 Step::Returned(result) => this.returned = Some(result),
                 Step::Ended => {

@@ -150,6 +150,8 @@ impl<F: Future> Drop for Polling<'_, F> {
 impl<F: Future> Inner<F> {
     /// Polls the future if nobody does. True if there is an output now.
     fn advance(&self) -> bool {
+        // For those who came while it was polled; who comes during the second poll makes all try anew, so that this one returns in any case.
+        let mut polled_again = false;
         loop {
             let future = {
                 let mut state = self.state.lock();
@@ -188,6 +190,11 @@ impl<F: Future> Inner<F> {
                     if !std::mem::take(&mut state.again) {
                         return false;
                     }
+                    if std::mem::replace(&mut polled_again, true) {
+                        drop(state);
+                        self.waiters.wake_all();
+                        return false;
+                    }
                 }
             }
         }
@@ -218,11 +225,12 @@ impl<F: Future<Output: Clone>> Future for Shared<F> {
 
 impl<F: Future> Shared<F> {
     fn register(&mut self, waker: &Waker) {
+        // A waker's clone and destructor are foreign code: outside the lock.
+        let waker = waker.clone();
         let mut wakers = self.inner.waiters.wakers.lock();
         let place = *self.place.get_or_insert_with(|| wakers.insert(None));
-        let stale = wakers[place].replace(waker.clone());
+        let stale = wakers[place].replace(waker);
         drop(wakers);
-        // Outside the lock: a waker's destructor is foreign code.
         drop(stale);
     }
 

@@ -217,16 +217,18 @@ impl<K: Hash + Eq + Clone, V> Entries<K, V> {
         let mut gone: Vec<_> = self
             .by_key
             .extract(|entry| Arc::strong_count(entry) == 1 && !entry.is_fresh(now));
-        if most.is_some_and(|most| self.by_key.len() >= most) {
+        // More than one, if the keys asked for at a time were more than there may be.
+        while most.is_some_and(|most| self.by_key.len() >= most) {
             let unused = self
                 .by_key
                 .iter()
                 .filter(|(_, entry)| Arc::strong_count(entry) == 1);
             let oldest = unused
                 .min_by_key(|(_, entry)| entry.value.lock().as_ref().map(|(_, until)| *until));
-            if let Some(key) = oldest.map(|(key, _)| key.clone()) {
-                gone.extend(self.by_key.remove_entry(&key));
-            }
+            let Some(key) = oldest.map(|(key, _)| key.clone()) else {
+                break;
+            };
+            gone.extend(self.by_key.remove_entry(&key));
         }
         self.next_sweep = (2 * self.by_key.len()).max(FIRST_SWEEP);
         gone
