@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use divisi::net::{TcpListener, TcpStream, UdpSocket, lookup_host};
 
 #[divisi::test]
-async fn a_name_is_resolved_on_the_blocking_pool() {
+async fn a_name_is_resolved_on_a_pool_of_its_own() {
     let found: Vec<SocketAddr> = lookup_host("localhost:80").await.unwrap().collect();
     assert!(!found.is_empty());
     assert!(
@@ -14,7 +14,7 @@ async fn a_name_is_resolved_on_the_blocking_pool() {
             .iter()
             .all(|address| address.ip().is_loopback() && address.port() == 80)
     );
-    assert!(divisi::Handle::current().metrics().blocking.started > 0);
+    assert_eq!(divisi::Handle::current().metrics().blocking.started, 0);
 }
 
 #[divisi::test]
