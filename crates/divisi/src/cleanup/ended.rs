@@ -2,13 +2,15 @@
 
 use std::any::Any;
 use std::future::{Future, pending};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::mem;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::Exit;
+use super::{Exit, hand_over};
+use crate::runtime::{Report, panic_message};
 use crate::scope::node::Hold;
 use crate::scope::{Cut, Step, stack};
 
@@ -21,24 +23,28 @@ pin_project! {
         cut: Cut,
         hold: Option<Hold>,
         begun: bool,
+        at: &'static Location<'static>,
     }
 }
 
 impl<F> Body<F> {
-    pub(super) fn new(future: F) -> Body<F> {
+    /// `at` is where its clean-up was set up.
+    pub(super) fn new(future: F, at: &'static Location<'static>) -> Body<F> {
         Body {
             future: Some(future),
             cut: Cut::ends_with_outer(),
             hold: None,
             begun: false,
+            at,
         }
     }
 }
 
-/// How a body ended. It is dropped by then.
+/// How a body ended. It is dropped by then. If this is dropped before it is [finished](Ended::finish), a panic of the body is reported.
 pub(super) struct Ended<T> {
     how: How<T>,
     hold: Option<Hold>,
+    at: &'static Location<'static>,
 }
 
 enum How<T> {
@@ -77,6 +83,7 @@ impl<F: Future> Future for Body<F> {
         Poll::Ready(Ended {
             how,
             hold: this.hold.take(),
+            at: this.at,
         })
     }
 }
@@ -103,12 +110,26 @@ impl<T> Ended<T> {
     }
 
     /// Goes on as the body ended: with its value or its panic; or not at all, and then the scopes around end.
-    pub(super) async fn finish(self) -> T {
-        drop(self.hold);
-        match self.how {
+    pub(super) async fn finish(mut self) -> T {
+        drop(self.hold.take());
+        match mem::replace(&mut self.how, How::Cut) {
             How::Value(value) => value,
             How::Panicked(panic) => resume_unwind(panic),
             How::Cut => pending().await,
+        }
+    }
+}
+
+impl<T> Drop for Ended<T> {
+    fn drop(&mut self) {
+        if let How::Panicked(panic) = mem::replace(&mut self.how, How::Cut) {
+            let mut report = Report::new(format!(
+                "a body panicked, and was dropped while the clean-up set up at {} ran: {}",
+                self.at,
+                panic_message(&*panic)
+            ));
+            report.panic = Some(panic);
+            hand_over(&report, None);
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Clean-ups that are decided on while the body runs.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
-use std::panic::Location;
+use std::future::{Future, poll_fn};
+use std::mem::take;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 
 use parking_lot::Mutex;
 
@@ -47,7 +50,8 @@ use super::{Failed, Problem, Success};
 ///
 /// # Cancel safety
 ///
-/// If the future is dropped, the clean-ups that have not ended run at the root of the runtime, the last one first.
+/// If the future is dropped, the clean-ups that have not ended run at the root of the runtime, the last one first and one after the other. What had
+/// failed by then is reported.
 #[track_caller]
 pub fn exit_stack<B, F>(body: B) -> impl Future<Output = Result<F::Output, ExitErrors<F::Output>>>
 where
@@ -56,39 +60,35 @@ where
 {
     let at = Location::caller();
     async move {
-        let stack = ExitStack::default();
-        let left = Left {
-            stack: stack.clone(),
+        let mut left = Left {
+            stack: ExitStack::default(),
+            running: None,
+            errors: Vec::new(),
+            panicked: None,
             at,
         };
-        let ended = Body::new(body(stack.clone())).await;
-        let mut errors = Vec::new();
-        let mut panicked = None;
-        loop {
-            let next = stack.0.lock().pop();
-            let Some((cleanup, at)) = next else { break };
-            let mut kept = super::guards::Kept::new(cleanup, at);
-            let result = Running::new(kept.cleanup(), None, at).await;
-            kept.disarm();
+        let ended = Body::new(body(left.stack.clone()), at).await;
+        while let Some((cleanup, at)) = left.next() {
+            let result = Running::new(cleanup, None, at).await;
             match result {
-                Ok(Some(failed)) if ended.has_value() => errors.push(failed.0),
-                Err(Problem::Panicked(panic)) if ended.has_value() && panicked.is_none() => {
-                    panicked = Some(panic);
+                Ok(Some(failed)) if ended.has_value() => left.errors.push(failed),
+                Err(Problem::Panicked(panic)) if ended.has_value() && left.panicked.is_none() => {
+                    left.panicked = Some(panic);
                 }
                 other => Problem::settle(other, false, at),
             }
         }
+        let (errors, panicked) = (take(&mut left.errors), left.panicked.take());
         drop(left);
         let value = ended.finish().await;
         if let Some(panic) = panicked {
-            errors
-                .into_iter()
-                .for_each(|error| Failed(error).report(at));
+            errors.into_iter().for_each(|error| error.report(at));
             std::panic::resume_unwind(panic);
         }
         if errors.is_empty() {
             Ok(value)
         } else {
+            let errors = errors.into_iter().map(|error| error.0).collect();
             Err(ExitErrors { value, errors })
         }
     }
@@ -96,10 +96,22 @@ where
 
 /// The clean-ups of an [`exit_stack`].
 #[derive(Clone, Default)]
-pub struct ExitStack(Arc<Mutex<Vec<(Owned, &'static Location<'static>)>>>);
+pub struct ExitStack(Arc<Mutex<Stack>>);
+
+#[derive(Default)]
+struct Stack {
+    cleanups: Vec<Deferred>,
+    /// The last one has run, or the future of the exit stack was dropped.
+    closed: bool,
+}
+
+/// A clean-up, and where it was set up.
+type Deferred = (Owned, &'static Location<'static>);
 
 impl ExitStack {
-    /// Adds a clean-up. It runs before all that were added earlier.
+    /// Adds a clean-up. It runs before all that were added earlier and have not begun.
+    ///
+    /// If the exit stack has ended, or was dropped, it runs at once at the root of the runtime.
     #[track_caller]
     pub fn defer<C, F>(&self, cleanup: C)
     where
@@ -107,12 +119,24 @@ impl ExitStack {
         F: Future<Output: Success> + Send + 'static,
     {
         let cleanup: Owned = Box::pin(async move { cleanup().await.failure() });
-        self.0.lock().push((cleanup, Location::caller()));
+        let at = Location::caller();
+        let late = {
+            let mut stack = self.0.lock();
+            if stack.closed {
+                Some(cleanup)
+            } else {
+                stack.cleanups.push((cleanup, at));
+                None
+            }
+        };
+        if let Some(cleanup) = late {
+            orphan::adopt(cleanup, at);
+        }
     }
 
     /// How many clean-ups there are.
     pub fn len(&self) -> usize {
-        self.0.lock().len()
+        self.0.lock().cleanups.len()
     }
 
     /// Whether there is no clean-up.
@@ -127,29 +151,64 @@ impl fmt::Debug for ExitStack {
     }
 }
 
-/// What is left when the future of an exit stack is dropped.
+/// What an exit stack has come to, and what is left when its future is dropped.
 struct Left {
     stack: ExitStack,
+    /// The one that runs. It stays here until the next one does.
+    running: Option<Deferred>,
+    /// For the caller.
+    errors: Vec<Failed>,
+    panicked: Option<Box<dyn Any + Send>>,
     at: &'static Location<'static>,
+}
+
+impl Left {
+    /// The clean-up that is to run next; if there is none the stack takes no more.
+    fn next(&mut self) -> Option<(&mut Owned, &'static Location<'static>)> {
+        // Its destructors are foreign code: before the lock.
+        self.running = None;
+        let mut stack = self.stack.0.lock();
+        self.running = stack.cleanups.pop();
+        stack.closed = self.running.is_none();
+        drop(stack);
+        let (cleanup, at) = self.running.as_mut()?;
+        Some((cleanup, at))
+    }
 }
 
 impl Drop for Left {
     fn drop(&mut self) {
-        let left = std::mem::take(&mut *self.stack.0.lock());
-        if left.is_empty() {
-            return;
-        }
-        // In one task, so that the order stays.
-        let all = async move {
-            for (cleanup, at) in left.into_iter().rev() {
-                if let Some(failed) = cleanup.await {
-                    failed.report(at);
-                }
-            }
-            None
+        let mut left = {
+            let mut stack = self.stack.0.lock();
+            stack.closed = true;
+            take(&mut stack.cleanups)
         };
-        orphan::adopt(Box::pin(all), self.at);
+        left.extend(self.running.take());
+        for error in self.errors.drain(..) {
+            error.report(self.at);
+        }
+        if let Some(panic) = self.panicked.take() {
+            Problem::settle(Err(Problem::Panicked(panic)), false, self.at);
+        }
+        if !left.is_empty() {
+            orphan::adopt(Box::pin(in_sequence(left)), self.at);
+        }
     }
+}
+
+/// The clean-ups, the last one first. In one task, so that the order stays; what one of them comes to is reported, and the others still run.
+async fn in_sequence(mut cleanups: Vec<Deferred>) -> Option<Failed> {
+    while let Some((mut cleanup, at)) = cleanups.pop() {
+        let ended =
+            poll_fn(
+                |cx| match catch_unwind(AssertUnwindSafe(|| cleanup.as_mut().poll(cx))) {
+                    Ok(polled) => polled.map(Ok),
+                    Err(panic) => Poll::Ready(Err(Problem::Panicked(panic))),
+                },
+            );
+        Problem::settle(ended.await, false, at);
+    }
+    None
 }
 
 /// Clean-ups of an [`exit_stack`] failed: their errors, in the order in which they ran, and the value of the body.

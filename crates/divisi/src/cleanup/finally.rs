@@ -80,7 +80,7 @@ where
     F: Future<Output: Success>,
 {
     let lost = Lost::new(at);
-    let ended = Body::new(body).await;
+    let ended = Body::new(body, at).await;
     let result = Running::new(async { cleanup().await.failure() }, limit, at).await;
     lost.disarm();
     Problem::settle(result, ended.has_value(), at);
@@ -115,7 +115,7 @@ where
     let (body, at) = (body.into_future(), Location::caller());
     async move {
         let mut kept = Kept::new(Box::pin(async move { cleanup().await.failure() }), at);
-        let ended = Body::new(body).await;
+        let ended = Body::new(body, at).await;
         let result = Running::new(kept.cleanup(), None, at).await;
         kept.disarm();
         Problem::settle(result, ended.has_value(), at);

@@ -1,8 +1,8 @@
 //! Clean-ups whose future is gone: they run at the root of the runtime.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,7 +25,9 @@ pub(crate) struct Orphans(Mutex<State>);
 struct State {
     /// How many there were.
     total: usize,
-    /// The tasks of those that run.
+    /// Those that have a task, by their number in the order in which they came. The id is there when the spawn has returned, or the task runs.
+    living: HashMap<usize, Option<TaskId>>,
+    /// The tasks of those.
     tasks: HashSet<TaskId>,
     /// Those that the runtime took no task of, because it is being shut down.
     left: Vec<(Owned, &'static Location<'static>)>,
@@ -42,6 +44,32 @@ impl Orphans {
     /// Whether a task is that of a clean-up.
     pub(crate) fn has(&self, task: TaskId) -> bool {
         self.0.lock().tasks.contains(&task)
+    }
+
+    /// A clean-up comes; its number.
+    fn begin(&self) -> usize {
+        let mut state = self.0.lock();
+        state.total += 1;
+        let number = state.total;
+        state.living.insert(number, None);
+        number
+    }
+
+    /// The clean-up with this number, if it has not ended, is this task's.
+    fn has_task(&self, number: usize, task: TaskId) {
+        let mut state = self.0.lock();
+        if let Some(known) = state.living.get_mut(&number) {
+            *known = Some(task);
+            state.tasks.insert(task);
+        }
+    }
+
+    /// The task is gone.
+    fn end(&self, number: usize) {
+        let mut state = self.0.lock();
+        if let Some(Some(task)) = state.living.remove(&number) {
+            state.tasks.remove(&task);
+        }
     }
 
     /// Those that have no task, for the shutdown to run. From the `last` call on, more are refused.
@@ -62,19 +90,22 @@ pub(super) fn adopt(cleanup: Owned, at: &'static Location<'static>) {
             None,
         );
     };
-    handle.inner().orphans().0.lock().total += 1;
     if handle.inner().debugs() {
         let message = "a clean-up lost its place, because its future was dropped, and runs at the root of the runtime";
         report(message.to_owned(), at, Some(&handle));
     }
+    let orphans = handle.inner().orphans();
+    let number = orphans.begin();
     let task = Orphan {
         cleanup: Some(cleanup),
         at,
         runtime: handle.inner().clone(),
-        task: None,
+        number,
+        begun: false,
     };
     let options = SpawnOptions::new().location(at).name("clean-up");
-    drop(handle.spawn_with(task, options));
+    let task = handle.spawn_with(task, options);
+    orphans.has_task(number, task.id());
 }
 
 /// The task of a clean-up.
@@ -82,7 +113,8 @@ struct Orphan {
     cleanup: Option<Owned>,
     at: &'static Location<'static>,
     runtime: Arc<Inner>,
-    task: Option<TaskId>,
+    number: usize,
+    begun: bool,
 }
 
 impl Future for Orphan {
@@ -93,16 +125,21 @@ impl Future for Orphan {
         let Some(cleanup) = &mut this.cleanup else {
             return Poll::Ready(());
         };
-        if this.task.is_none() {
-            this.task = current::id();
-            this.runtime.orphans().0.lock().tasks.extend(this.task);
+        if !std::mem::replace(&mut this.begun, true) {
+            if let Some(task) = current::id() {
+                this.runtime.orphans().has_task(this.number, task);
+            }
         }
-        let Poll::Ready(failed) = cleanup.as_mut().poll(cx) else {
+        let polled = catch_unwind(AssertUnwindSafe(|| cleanup.as_mut().poll(cx)));
+        if matches!(polled, Ok(Poll::Pending)) {
             return Poll::Pending;
-        };
+        }
         this.cleanup = None;
-        if let Some(failed) = failed {
-            failed.report(this.at);
+        match polled {
+            Ok(Poll::Ready(Some(failed))) => failed.report(this.at),
+            Ok(_) => {}
+            // Reported as that of any task that nobody awaits.
+            Err(panic) => resume_unwind(panic),
         }
         Poll::Ready(())
     }
@@ -110,16 +147,10 @@ impl Future for Orphan {
 
 impl Drop for Orphan {
     fn drop(&mut self) {
-        if let Some(task) = self.task {
-            self.runtime.orphans().0.lock().tasks.remove(&task);
-        }
+        self.runtime.orphans().end(self.number);
         let Some(cleanup) = self.cleanup.take() else {
             return;
         };
-        if std::thread::panicking() {
-            // Its own panic, which the task reports.
-            return;
-        }
         let mut state = self.runtime.orphans().0.lock();
         if !state.closed {
             state.left.push((cleanup, self.at));

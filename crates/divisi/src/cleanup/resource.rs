@@ -78,7 +78,7 @@ where
     async move {
         let mut item = resource.open().await?;
         let lost = Lost::new(at);
-        let ended = Body::new(body(&mut item)).await;
+        let ended = Body::new(body(&mut item), at).await;
         let exit = match ended.value() {
             Some(Err(_)) => Exit::Failed,
             _ => ended.exit(),

@@ -90,7 +90,11 @@ impl<F: Future> Future for Running<F> {
             cut.settle(cx, deadline, &mut content)
         });
         let result = match step {
-            Step::Waits => return Poll::Pending,
+            Step::Waits => {
+                // Its limit begins to count when a scope around is cancelled.
+                this.guard.set_waker(cx.waker());
+                return Poll::Pending;
+            }
             Step::Ready(Ok(output)) => Ok(output),
             Step::Ready(Err(panic)) => Err(Problem::Panicked(panic)),
             Step::Over => Err(Problem::TooSlow(this.limit.unwrap_or_default())),

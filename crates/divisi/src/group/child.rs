@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use super::error::Failure;
 use super::shared::Shared;
 use crate::scope::node::Node;
-use crate::scope::{Cut, Step};
+use crate::scope::{Cut, Step, catch, first_panic};
 use crate::task::spawn::refused;
 
 /// A task of a group: a future of its value.
@@ -220,7 +220,7 @@ pub(super) fn adopt<E, T, X>(
     shared: Arc<Shared<E>>,
     node: Arc<Node>,
     task: JoinHandle<Outcome<T, X>>,
-    failed: impl FnOnce(&Shared<E>, Ended<X>) + Send + 'static,
+    failed: impl FnOnce(&Arc<Shared<E>>, Ended<X>) + Send + 'static,
 ) -> Child<T>
 where
     E: Send + 'static,
@@ -247,9 +247,12 @@ where
             Err(error) => (Err(error), Ended::Cancelled),
         };
         let cut = matches!(ended, Ended::Cancelled) && shared.node.is_cancelled();
-        failed(&shared, ended);
-        slot.set(result);
-        shared.leave(cut);
+        // Each of these wakes somebody, and foreign wakers may panic: then the others still hear of it.
+        first_panic([
+            catch(|| failed(&shared, ended)),
+            catch(|| slot.set(result)),
+            catch(|| shared.leave(cut)),
+        ]);
     });
     child
 }

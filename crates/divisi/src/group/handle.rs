@@ -164,7 +164,7 @@ impl<E: Send + 'static> Group<E> {
         at: &'static Location<'static>,
         future: F,
         spawn: impl FnOnce(ChildTask<F>) -> JoinHandle<Outcome<T, X>>,
-        ended: impl FnOnce(&Shared<E>, super::child::Ended<X>) + Send + 'static,
+        ended: impl FnOnce(&Arc<Shared<E>>, super::child::Ended<X>) + Send + 'static,
     ) -> Child<T>
     where
         F: Future<Output = Result<T, X>>,

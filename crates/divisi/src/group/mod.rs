@@ -140,8 +140,13 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if this.make.is_none() && !*this.ended {
-                let lost = this.shared.abandon();
+                let mut lost = this.shared.abandon();
                 this.shared.node.cancel(CancelReason::new("its task group was dropped"));
+                match std::mem::replace(this.outcome, Outcome::None) {
+                    Outcome::Failed(error) => lost.push(Failure::Error(error)),
+                    Outcome::Panicked(panic) => this.shared.report_panic_of_body(panic),
+                    Outcome::None | Outcome::Value(_) => {}
+                }
                 this.shared.report(lost);
             }
         }

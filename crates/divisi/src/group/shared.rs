@@ -1,6 +1,6 @@
 //! What a group's body, its tasks and its handles share.
 
-use std::any::type_name;
+use std::any::{Any, type_name};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::error::Failure;
 use crate::context;
-use crate::runtime::{ExceptionHandler, Handle, Report};
+use crate::runtime::{ExceptionHandler, Handle, Report, panic_message};
 use crate::scope::node::Node;
 
 pub(super) struct Shared<E> {
@@ -120,6 +120,20 @@ impl<E> Shared<E> {
         }
     }
 
+    /// Tells the exception handler of a panic of the body that cannot go on.
+    pub(super) fn report_panic_of_body(&self, panic: Box<dyn Any + Send>) {
+        let runtime = self.state.lock().runtime.clone();
+        let mut report = Report::new(format!(
+            "the body of a task group panicked, and the group was dropped while it waited for its tasks: {}",
+            panic_message(&*panic)
+        ));
+        report.panic = Some(panic);
+        match &runtime {
+            Some(runtime) => runtime.report(&report),
+            None => ExceptionHandler::default().handle(&report),
+        }
+    }
+
     /// A task has ended.
     pub(super) fn leave(&self, was_cut: bool) {
         let last = {
@@ -167,7 +181,7 @@ fn report_of<E>(failure: Failure<E>) -> Report {
             Report::of_panic(message, error)
         }
         Failure::Error(_) => Report::new(format!(
-            "a task of a group ended with an error of type `{kind}`, and nobody is left to hear of it: its group panicked, or was dropped"
+            "a task of a group, or its body, ended with an error of type `{kind}`, and nobody is left to hear of it: its group panicked, or was dropped"
         )),
         Failure::Group(inner) => Report::new(format!(
             "a task group inside a group ended with {} failures of type `{kind}`, and nobody is left to hear of them: the outer group panicked, or was \

@@ -13,10 +13,46 @@ use parking_lot::Mutex;
 use super::child::{Child, Ended};
 use super::error::Failure;
 use super::handle::Group;
+use super::shared::Shared;
 use crate::scope::node::Node;
 use crate::task::spawn::spawn_options;
 
-type Sender<V, E> = Arc<Mutex<Option<oneshot::Sender<Result<V, StartError<E>>>>>>;
+type Sender<V, E> = Arc<Mutex<Option<oneshot::Sender<Answer<V, E>>>>>;
+
+/// What the starter hears of. If nobody takes it, because the starter stands still or is gone, a failure is the group's.
+struct Answer<V, E> {
+    said: Option<Result<V, StartError<E>>>,
+    group: Arc<Shared<E>>,
+}
+
+impl<V, E> Answer<V, E> {
+    fn new(said: Result<V, StartError<E>>, group: Arc<Shared<E>>) -> Answer<V, E> {
+        Answer {
+            said: Some(said),
+            group,
+        }
+    }
+
+    fn take(mut self) -> Result<V, StartError<E>> {
+        self.said.take().expect("taken once")
+    }
+}
+
+impl<V, E> Drop for Answer<V, E> {
+    fn drop(&mut self) {
+        match self.said.take() {
+            Some(Err(StartError::Failed(error))) => {
+                self.group
+                    .fail(Failure::Error(error), "a task of the group failed");
+            }
+            Some(Err(StartError::Panicked(panic))) => {
+                self.group
+                    .fail(Failure::Panic(panic), "a task of the group panicked");
+            }
+            Some(Ok(_) | Err(StartError::NeverReady | StartError::Cancelled(_))) | None => {}
+        }
+    }
+}
 
 impl<E: Send + 'static> Group<E> {
     /// Runs `body` as a task of the group and waits until it [says that it is ready](Ready::set), with a value: a server that is bound
@@ -76,12 +112,13 @@ impl<E: Send + 'static> Group<E> {
             let sender: Sender<V, E> = Arc::new(Mutex::new(Some(sender)));
             let future = body(Ready {
                 sender: sender.clone(),
+                group: group.shared.clone(),
             });
             let child = group.start_with(options, future, sender);
             let mut abandoned = Abandoned(Some(child.node().clone()));
             let started = receiver.await;
             abandoned.0 = None;
-            match started {
+            match started.map(Answer::take) {
                 Ok(Ok(value)) => Ok((value, child)),
                 Ok(Err(error)) => Err(error),
                 // The group took no task, and so nobody sent anything.
@@ -124,18 +161,8 @@ impl<E: Send + 'static> Group<E> {
                     Ended::Panicked(panic) => StartError::Panicked(panic),
                     Ended::Cancelled => return,
                 };
-                // The caller is gone: then it is the group's.
-                if let Err(Err(error)) = waiting.send(Err(error)) {
-                    match error {
-                        StartError::Failed(error) => {
-                            shared.fail(Failure::Error(error), "a task of the group failed");
-                        }
-                        StartError::Panicked(panic) => {
-                            shared.fail(Failure::Panic(panic), "a task of the group panicked");
-                        }
-                        StartError::NeverReady | StartError::Cancelled(_) => {}
-                    }
-                }
+                // If the caller is gone it comes back.
+                drop(waiting.send(Answer::new(Err(error), shared.clone())));
             },
         )
     }
@@ -157,6 +184,7 @@ impl Drop for Abandoned {
 /// With this a task that was [started](Group::start) says that it is ready.
 pub struct Ready<V, E> {
     sender: Sender<V, E>,
+    group: Arc<Shared<E>>,
 }
 
 impl<V, E> Ready<V, E> {
@@ -165,7 +193,7 @@ impl<V, E> Ready<V, E> {
         let sender = self.sender.lock().take();
         if let Some(sender) = sender {
             // If nobody waits any more, the task is being cancelled.
-            let _ = sender.send(Ok(value));
+            let _ = sender.send(Answer::new(Ok(value), self.group));
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use divisi_task::CancelReason;
 use divisi_task::freeze::{self, Mode};
+use divisi_task::{CancelReason, budget};
 
 use super::node::Node;
 use super::roots;
@@ -151,8 +151,10 @@ impl Cut {
         if !self.must_end() {
             return Step::Waits;
         }
-        // The poll that is just over was the last try, unless something inside has to be told.
-        if self.is_held() && !std::mem::replace(&mut self.tried, true) {
+        // The poll that is just over was the last try, unless something inside has to be told, or it may have passed by something that was ready:
+        // because the cancellation came from elsewhere in the middle of the poll, or for want of budget.
+        let was_blind = !self.cancelled || !budget::has_remaining();
+        if (was_blind || self.is_held()) && !std::mem::replace(&mut self.tried, true) {
             let polled = self.poll_in(Mode::LastTry, cx, deadline, &mut content);
             if let Poll::Ready(value) = polled {
                 return Step::Ready(value);

@@ -29,6 +29,7 @@ mod cut;
 mod limited;
 pub(crate) mod node;
 pub(crate) mod roots;
+mod panics;
 mod shield;
 pub(crate) mod stack;
 
@@ -36,6 +37,7 @@ pub use cancel_scope::{CancelScope, Cancelled, Run};
 pub(crate) use cancel_scope::{deadline_passed, outer_is_cancelled, outer_reports};
 pub(crate) use cut::{Cut, Step};
 pub use limited::{TimeoutScope, move_on_after, move_on_at, timeout_scope};
+pub(crate) use panics::{catch, first_panic};
 pub(crate) use shield::Guard;
 pub use shield::{Shield, shield};
 

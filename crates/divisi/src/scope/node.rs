@@ -23,6 +23,7 @@ use divisi_task::CancelReason;
 use parking_lot::Mutex;
 use slab::Slab;
 
+use super::{catch, first_panic};
 use crate::time::Instant;
 
 /// The scope itself was cancelled.
@@ -143,14 +144,17 @@ impl Node {
         let mut news = self.mark_one(how, reason);
         let first = news.is_some();
         let mut queue = VecDeque::new();
+        let mut wakers = Vec::new();
         while let Some(one) = news.take() {
             queue.extend(one.below);
-            one.wakers.into_iter().for_each(Waker::wake);
+            wakers.extend(one.wakers);
             while news.is_none() {
                 let Some(next) = queue.pop_front() else { break };
                 news = next.mark_one(INHERITED, reason);
             }
         }
+        // When all are marked, and each by itself: foreign wakers may panic, and nobody is to miss a cancellation for that.
+        first_panic(wakers.into_iter().map(|waker| catch(|| waker.wake())));
         first
     }
 

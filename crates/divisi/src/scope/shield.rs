@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use divisi_task::freeze::Mode;
 use pin_project_lite::pin_project;
@@ -91,6 +91,13 @@ impl Guard {
             self.hold = stack::current_node().map(Hold::new);
         }
         stack::enter(&mut self.node, Kind::Shield, Mode::Live, None, poll)
+    }
+
+    /// Wakes this one when a scope around is cancelled. Once it was polled behind the shield.
+    pub(crate) fn set_waker(&self, waker: &Waker) {
+        if let Some(hold) = &self.hold {
+            hold.set_waker(waker);
+        }
     }
 
     /// Lets the scopes around go on.
