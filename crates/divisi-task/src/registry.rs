@@ -36,10 +36,13 @@ unsafe impl Send for Registry {}
 unsafe impl Sync for Registry {}
 
 impl Registry {
-    /// A registry of so many parts, at least 1 and at most 256: as many as there are workers that spawn.
+    /// The most parts that a registry can have.
+    pub const MOST_SHARDS: usize = 1 << SHARD_BITS;
+
+    /// A registry of so many parts, at least 1 and at most [256](Registry::MOST_SHARDS): as many as there are workers that spawn.
     #[must_use]
     pub fn new(shards: usize) -> Self {
-        let shards = shards.clamp(1, 1 << SHARD_BITS);
+        let shards = shards.clamp(1, Self::MOST_SHARDS);
         Self {
             shards: (0..shards as u32).map(Shard::allocate).collect(),
         }

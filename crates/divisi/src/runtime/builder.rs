@@ -454,7 +454,7 @@ impl Builder {
             .map_err(BuildError::Reactor)?;
         let spare_workers = self.spare_workers.unwrap_or(workers).min(MOST_WORKERS);
         // One shard a seat, one for spawns from elsewhere and one for the jobs of the pools.
-        let registry = Arc::new(Registry::new(workers + 2));
+        let registry = Arc::new(Registry::new(workers + spare_workers + 2));
         Ok(Arc::new_cyclic(|weak: &Weak<Inner>| {
             let drivers = reactors
                 .iter()

@@ -1,12 +1,13 @@
 //! The clean-ups that a shutdown runs: those whose tasks it has cancelled, and that own all they need.
 
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::task::Poll;
 use std::time::Instant;
 
 use super::report::{Report, panic_message};
 use super::{Inner, shutdown};
+use crate::cleanup::orphan::Owned;
 use crate::time::timeout;
 
 /// Runs them on this thread, all at a time, as long as the limit of clean-ups says. Returns how many were cut off.
@@ -43,12 +44,23 @@ pub(super) fn run(inner: &Inner) -> usize {
         // Inside another runtime they cannot be run.
         let limited = timeout(end.saturating_duration_since(Instant::now()), all);
         let _ = inner.scheduler().block_on(limited);
-        cut_off += left.len();
-        for (cleanup, at) in left {
-            drop(cleanup);
-            inner.handler().handle(&Report::new(format!(
-                "a clean-up set up at {at} was cut off by the shutdown of its runtime"
-            )));
-        }
+        cut_off += give_up(inner, left);
     }
+}
+
+/// Those that the shutdown found when it could run none any more. Returns how many there were.
+pub(super) fn refuse(inner: &Inner) -> usize {
+    give_up(inner, inner.orphans().take(true))
+}
+
+/// Drops clean-ups that have not ended, and reports each. Returns how many there were.
+fn give_up(inner: &Inner, cleanups: Vec<(Owned, &'static Location<'static>)>) -> usize {
+    let count = cleanups.len();
+    for (cleanup, at) in cleanups {
+        drop(cleanup);
+        inner.handler().handle(&Report::new(format!(
+            "a clean-up set up at {at} was cut off by the shutdown of its runtime"
+        )));
+    }
+    count
 }

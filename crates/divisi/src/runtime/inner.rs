@@ -127,9 +127,10 @@ impl Inner {
         self.registry.clone()
     }
 
-    /// The registry shard of the pools' jobs: the last, which no worker uses.
+    /// The registry shard of the pools' jobs: the last, which no worker uses, as long as there are enough for all.
     pub(crate) fn job_shard(&self) -> usize {
-        self.reactors.len() + 1
+        let seats = self.reactors.len() + self.spare_reactors.len();
+        (seats + 1).min(Registry::MOST_SHARDS - 1)
     }
 
     pub(crate) fn cleanup_deadline(&self) -> Duration {
@@ -204,6 +205,11 @@ impl Inner {
     /// Cancels a task as the shutdown does.
     pub(crate) fn abort(&self, task: &TaskRef) {
         task.shutdown(CancelReason::new("the runtime was shut down"));
+    }
+
+    /// Cancels the jobs that have not started; no more are taken.
+    pub(crate) fn close_pools(&self) {
+        self.stop_pools(Instant::now());
     }
 
     pub(crate) fn stop_pools(&self, end: Instant) {

@@ -5,7 +5,8 @@
 //!    and end.
 //! 3. *Grace*: the tasks that live may end by themselves; they may still spawn, block and compute.
 //! 4. *Abort*: every spawn is refused; tasks that still live are cancelled, which drops their futures at once unless they are inside a poll.
-//!    Then the clean-ups that the dropped futures left behind run here, up to their limit; see [`cleanup`](crate::cleanup).
+//!    Then the clean-ups that the dropped futures left behind run here, up to their limit; see [`cleanup`](crate::cleanup). Polls that go on get
+//!    a part of the patience to return, so that theirs run too.
 //! 5. *Pools*: jobs that have not started are cancelled; running ones get until the deadline.
 //! 6. *Stop*: workers leave as soon as the poll they are in returns; those that have not by the deadline are reported and left alone.
 //! 7. *Close*: the reactors wake whoever still waits, with an error.
@@ -114,6 +115,33 @@ pub(crate) fn deadline(begin: Instant, wait: Duration) -> Instant {
     begin.checked_add(wait).unwrap_or(begin + FAR)
 }
 
+/// Runs the clean-ups of the tasks that were aborted, also of those that are inside a poll yet and are dropped when that returns. Jobs of the pools are not
+/// waited for. Returns how many clean-ups were cut off, and how long polls were waited for, which is part of the patience.
+fn settle(inner: &Inner, patience: Duration) -> (usize, Duration) {
+    /// How long a clean-up may have to wait while tasks are inside a poll yet.
+    const RECHECK: Duration = Duration::from_millis(1);
+
+    let own = divisi_task::current::id();
+    let inside_a_poll = || {
+        let tasks = inner.registry().list();
+        let mut ids = tasks.iter().map(divisi_task::TaskRef::id);
+        ids.any(|id| Some(id) != own && id.shard() as usize != inner.job_shard())
+    };
+    let limit = patience.min(inner.cleanup_deadline());
+    let (mut cut_off, mut waited) = (0, Duration::ZERO);
+    loop {
+        // Before the clean-ups are taken: a task leaves its own behind before it is gone.
+        let last = waited >= limit || !inside_a_poll();
+        cut_off += cleanups::run(inner);
+        if last {
+            return (cut_off, waited);
+        }
+        let begin = Instant::now();
+        inner.scheduler().wait_empty(deadline(begin, RECHECK));
+        waited += begin.elapsed();
+    }
+}
+
 /// Runs the phases. `wait_empty` blocks until no task lives or the deadline has passed.
 pub(crate) fn run(
     inner: &Inner,
@@ -138,9 +166,12 @@ pub(crate) fn run(
     for task in alive {
         inner.abort(&task);
     }
-    let mut cleanups_cut_off = cleanups::run(inner);
+    let (mut cleanups_cut_off, waited) = settle(inner, how.patience);
 
-    let end = deadline(Instant::now(), how.patience);
+    let end = deadline(Instant::now(), how.patience.saturating_sub(waited));
+    // Jobs that are still queued may have clean-ups, too.
+    inner.close_pools();
+    cleanups_cut_off += cleanups::run(inner);
     // Before the pools are waited for: a job that does not end must not use up the workers' share of the patience.
     inner.scheduler().begin_stop();
     inner.stop_pools(end);
@@ -158,7 +189,7 @@ pub(crate) fn run(
         .filter(|task| Some(task.id()) != own)
         .map(TaskInfo::from)
         .collect();
-    cleanups_cut_off += inner.orphans().take(true).len();
+    cleanups_cut_off += cleanups::refuse(inner);
     drop(stopped);
     let reactors = inner.every_reactor();
     let sources_left = reactors.map(|reactor| reactor.metrics().sources).sum();

@@ -28,8 +28,8 @@ mod cancel_scope;
 mod cut;
 mod limited;
 pub(crate) mod node;
-pub(crate) mod roots;
 mod panics;
+pub(crate) mod roots;
 mod shield;
 pub(crate) mod stack;
 
