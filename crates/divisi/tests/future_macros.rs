@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn, ready};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use divisi::future::race;
@@ -415,4 +416,34 @@ fn a_pattern_may_name_constants_of_the_user() {
         };
         assert!(seven);
     });
+}
+
+#[divisi::test]
+async fn a_joined_future_that_spends_the_budget_does_not_starve_the_others() {
+    let always = divisi::sync::Event::new();
+    always.set();
+    let done = AtomicBool::new(false);
+    let busy = async {
+        while !done.load(Ordering::Relaxed) {
+            always.wait().await;
+        }
+        Ok::<_, ()>(())
+    };
+    let quick = async {
+        always.wait().await;
+        done.store(true, Ordering::Relaxed);
+        Ok::<_, ()>(())
+    };
+    assert_eq!(divisi::try_join!(busy, quick), Ok(((), ())));
+    done.store(false, Ordering::Relaxed);
+    let busy = async {
+        while !done.load(Ordering::Relaxed) {
+            always.wait().await;
+        }
+    };
+    let quick = async {
+        always.wait().await;
+        done.store(true, Ordering::Relaxed);
+    };
+    divisi::join!(busy, quick);
 }

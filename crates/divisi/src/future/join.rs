@@ -3,7 +3,7 @@
 /// Waits for all of up to 16 futures, in the current task, and gives the tuple of their outputs.
 ///
 /// The futures make progress alternately, on one core; [`spawn`](crate::spawn) them first if they shall run in parallel. Each wake-up of the task polls
-/// all futures that are not done yet.
+/// all futures that are not done yet, beginning with another one each time.
 ///
 /// Use it in an async function or block.
 ///
@@ -21,7 +21,9 @@
 macro_rules! join {
     ($($future:expr),* $(,)?) => {
         $crate::__divisi_join!(
-            @name join { f0 f1 f2 f3 f4 f5 f6 f7 f8 f9 f10 f11 f12 f13 f14 f15 } {} $($future,)*
+            @name join {
+                (0 f0) (1 f1) (2 f2) (3 f3) (4 f4) (5 f5) (6 f6) (7 f7) (8 f8) (9 f9) (10 f10) (11 f11) (12 f12) (13 f13) (14 f14) (15 f15)
+            } {} $($future,)*
         )
     };
 }
@@ -49,7 +51,9 @@ macro_rules! join {
 macro_rules! try_join {
     ($($future:expr),* $(,)?) => {
         $crate::__divisi_join!(
-            @name try_join { f0 f1 f2 f3 f4 f5 f6 f7 f8 f9 f10 f11 f12 f13 f14 f15 } {} $($future,)*
+            @name try_join {
+                (0 f0) (1 f1) (2 f2) (3 f3) (4 f4) (5 f5) (6 f6) (7 f7) (8 f8) (9 f9) (10 f10) (11 f11) (12 f12) (13 f13) (14 f14) (15 f15)
+            } {} $($future,)*
         )
     };
 }
@@ -58,7 +62,7 @@ macro_rules! try_join {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __divisi_join {
-    (@name $kind:ident { $name:ident $($names:ident)* } { $($named:tt)* } $future:expr, $($rest:tt)*) => {
+    (@name $kind:ident { $name:tt $($names:tt)* } { $($named:tt)* } $future:expr, $($rest:tt)*) => {
         $crate::__divisi_join!(@name $kind { $($names)* } { $($named)* ($name $future) } $($rest)*)
     };
     (@name $kind:ident {} { $($named:tt)* } $($rest:tt)+) => {
@@ -66,19 +70,29 @@ macro_rules! __divisi_join {
             ::core::stringify!($kind), "! takes at most 16 futures: nest it, or use a task group"
         ))
     };
-    (@name $kind:ident { $($names:ident)* } { $($named:tt)* }) => {
+    (@name $kind:ident { $($names:tt)* } { $($named:tt)* }) => {
         $crate::__divisi_join!(@$kind $($named)*)
     };
 
-    (@join $(($name:ident $future:expr))*) => {{
+    (@join) => { () };
+    (@try_join) => { ::core::result::Result::Ok(()) };
+
+    // Each poll begins with another future than the last, so that one that spends the task's whole budget does not keep the others from theirs.
+    (@join $((($index:literal $name:ident) $future:expr))+) => {{
         $(let mut $name = $crate::future::macro_support::pin!(
             $crate::future::macro_support::maybe_done($future)
         );)*
+        let count: u32 = [$($index as u32),+].len() as u32;
+        let mut first = 0;
         $crate::future::macro_support::poll_fn(move |__divisi_cx| {
-            let _ = &__divisi_cx;
-            #[allow(unused_mut)]
             let mut all = true;
-            $(all &= $name.as_mut().poll(__divisi_cx).is_ready();)*
+            for step in 0..count {
+                match (first + step) % count {
+                    $($index => all &= $name.as_mut().poll(__divisi_cx).is_ready(),)+
+                    _ => {}
+                }
+            }
+            first = (first + 1) % count;
             if all {
                 $crate::future::macro_support::Poll::Ready(($(
                     $name.as_mut().take().expect("`join!` was polled after it was done"),
@@ -90,15 +104,17 @@ macro_rules! __divisi_join {
         .await
     }};
 
-    (@try_join $(($name:ident $future:expr))*) => {{
+    (@try_join $((($index:literal $name:ident) $future:expr))+) => {{
         $(let mut $name = $crate::future::macro_support::pin!(
             $crate::future::macro_support::maybe_done($future)
         );)*
+        let count: u32 = [$($index as u32),+].len() as u32;
+        let mut first = 0;
         $crate::future::macro_support::poll_fn(move |__divisi_cx| {
-            let _ = &__divisi_cx;
-            #[allow(unused_mut)]
             let mut all = true;
-            $(
+            for step in 0..count {
+                match (first + step) % count {
+                $($index =>
                 if $name.as_mut().poll(__divisi_cx).is_ready() {
                     if let ::core::option::Option::Some(::core::result::Result::Err(_)) = $name.as_mut().output_mut() {
                         let ::core::option::Option::Some(::core::result::Result::Err(error)) = $name.as_mut().take() else {
@@ -108,15 +124,19 @@ macro_rules! __divisi_join {
                     }
                 } else {
                     all = false;
+                },
+                )+
+                _ => {}
                 }
-            )*
+            }
+            first = (first + 1) % count;
             if all {
                 $crate::future::macro_support::Poll::Ready(::core::result::Result::Ok(($(
                     match $name.as_mut().take() {
                         ::core::option::Option::Some(::core::result::Result::Ok(value)) => value,
                         _ => ::core::panic!("`try_join!` was polled after it was done"),
                     },
-                )*)))
+                )+)))
             } else {
                 $crate::future::macro_support::Poll::Pending
             }
