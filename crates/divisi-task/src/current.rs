@@ -92,6 +92,8 @@ pub(crate) unsafe fn enter(task: NonNull<Header>, budget: u8) -> Entered {
     with_thread(|thread| Entered {
         outer_task: thread.task.replace(Some(task)),
         outer_budget: thread.budget.replace(budget),
+        // A task is no part of what is polled around it.
+        outer_mode: thread.mode.replace(Mode::Live),
     })
 }
 
@@ -99,6 +101,7 @@ pub(crate) unsafe fn enter(task: NonNull<Header>, budget: u8) -> Entered {
 pub(crate) struct Entered {
     outer_task: Option<NonNull<Header>>,
     outer_budget: u8,
+    outer_mode: Mode,
 }
 
 impl Drop for Entered {
@@ -106,6 +109,7 @@ impl Drop for Entered {
         with_thread(|thread| {
             thread.task.set(self.outer_task);
             thread.budget.set(self.outer_budget);
+            thread.mode.set(self.outer_mode);
         });
     }
 }

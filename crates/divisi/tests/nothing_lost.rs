@@ -270,3 +270,18 @@ async fn a_panicking_waker_does_not_stop_a_cancellation() {
     assert!(catch_unwind(AssertUnwindSafe(|| scope.cancel("enough"))).is_err());
     assert!(ended.await.is_err());
 }
+
+#[divisi::test(clock = "virtual")]
+async fn a_scope_that_was_cut_off_by_reference_says_so_when_it_is_polled_again() {
+    let scope = CancelScope::new();
+    let mut inside = Box::pin(scope.run(pending::<()>()));
+    assert!(timeout(ms(1), &mut inside).await.is_err());
+    let again = catch_unwind(AssertUnwindSafe(|| {
+        inside
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+    }));
+    let panic = again.unwrap_err();
+    let text = panic.downcast_ref::<&str>().unwrap();
+    assert!(text.contains("polled again outside"), "{text}");
+}

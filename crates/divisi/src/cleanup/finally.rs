@@ -37,6 +37,7 @@ use super::{Problem, Success};
 /// # Panics
 ///
 /// With the panic of the body, after the clean-up. With that of the clean-up, if the body has a value; otherwise that is reported.
+/// Outside of a divisi runtime also when the clean-up needs its limit, that is, if a cancelled scope waits for it.
 ///
 /// # Cancel safety
 ///
@@ -54,6 +55,10 @@ where
 }
 
 /// As [`finally`], with a limit for the clean-up that counts always.
+///
+/// # Panics
+///
+/// As [`finally`]; and outside of a divisi runtime, when the clean-up must wait.
 #[track_caller]
 pub fn finally_within<B, C, F>(
     limit: Duration,

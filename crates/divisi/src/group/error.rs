@@ -7,7 +7,8 @@ use divisi_task::{CancelReason, JoinError};
 
 /// The failures of a [`task_group`](crate::task_group), in the order in which they happened; that of the body comes last.
 ///
-/// It is a tree: a group inside a group is one failure of the outer one. As Python's `ExceptionGroup`.
+/// It is a tree: a group inside a group is one failure of the outer one. As Python's `ExceptionGroup`. Printing, splitting, mapping, unnesting and dropping it
+/// recurse, once a level: a tree of thousands of levels needs a thread with a large stack.
 ///
 /// ```
 /// use divisi::group::{Failure, GroupError};

@@ -216,6 +216,7 @@ where
         };
         *this.ended = true;
         *this.hold = None;
+        this.shared.node.forget_waker();
         let node = &this.shared.node;
         // If a scope around it was cancelled too, that one reports.
         let only_own = node.is_own() && !node.is_inherited();

@@ -55,9 +55,7 @@ async fn interruptible<F: Future>(handle: &Handle, future: F) -> Result<F::Outpu
     let signals = match signal::stream(Signal::INT) {
         Ok(signals) => signals,
         Err(error) => {
-            let mut report = Report::new("Ctrl-C cannot be received".to_owned());
-            report.error = Some(error.into());
-            handle.report(&report);
+            not_received(handle, error);
             return Ok(future.await);
         }
     };
@@ -65,12 +63,25 @@ async fn interruptible<F: Future>(handle: &Handle, future: F) -> Result<F::Outpu
     let mut running = pin!(scope.run(future));
     {
         let mut pressed = pin!(signals.recv());
+        let mut listens = true;
         let first = poll_fn(|cx| {
             // The future first: what is ready beats the cancellation.
             if let Poll::Ready(result) = running.as_mut().poll(cx) {
                 return Poll::Ready(Some(result));
             }
-            pressed.as_mut().poll(cx).map(|_| None)
+            if !listens {
+                return Poll::Pending;
+            }
+            match pressed.as_mut().poll(cx) {
+                Poll::Ready(Ok(_)) => Poll::Ready(None),
+                Poll::Ready(Err(error)) => {
+                    // Nobody pressed anything: the future goes on without.
+                    listens = false;
+                    not_received(handle, error);
+                    Poll::Pending
+                }
+                Poll::Pending => Poll::Pending,
+            }
         });
         if let Some(result) = first.await {
             return result.map_err(|_cancelled| Interrupted);
@@ -80,6 +91,12 @@ async fn interruptible<F: Future>(handle: &Handle, future: F) -> Result<F::Outpu
     drop(signals);
     scope.cancel("Ctrl-C");
     running.await.map_err(|_cancelled| Interrupted)
+}
+
+fn not_received(handle: &Handle, error: impl Error + Send + Sync + 'static) {
+    let mut report = Report::new("Ctrl-C cannot be received".to_owned());
+    report.error = Some(Box::new(error));
+    handle.report(&report);
 }
 
 /// Builds a runtime with the defaults, drives `future` as [`Runtime::run`] does, and shuts the runtime down: [`run`](crate::run) for programs that

@@ -86,6 +86,8 @@ impl CancelScope {
     /// # Cancel safety
     ///
     /// Dropping the future drops its content where it waits. Clean-ups inside cannot be awaited then; see [`cleanup`](crate::cleanup).
+    ///
+    /// A scope or group that was cancelled with a scope around it stays so: if it is given by reference and polled again elsewhere, it panics.
     #[track_caller]
     pub fn run<F: IntoFuture>(&self, future: F) -> Run<F::IntoFuture> {
         Run {
@@ -236,6 +238,7 @@ impl<F: Future> Future for Run<F> {
             }),
         };
         this.scope.flags.finished.store(true, Ordering::Release);
+        this.scope.node.forget_waker();
         this.future.set(None);
         Poll::Ready(result)
     }

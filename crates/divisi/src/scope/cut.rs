@@ -125,6 +125,7 @@ impl Cut {
         if self.reachable {
             self.arrive(cx);
         }
+        self.check_place();
         let mode = match (self.is_cancelled(), self.tried) {
             (false, _) => Mode::Live,
             (true, false) => Mode::LastTry,
@@ -171,6 +172,20 @@ impl Cut {
     pub(crate) fn end_task_if_over(&self) {
         if let Some(node) = self.node.as_ref().filter(|_| stack::is_empty()) {
             roots::end_task_if_over(node);
+        }
+    }
+
+    /// A scope that was cancelled with the one around it would stand still for ever anywhere else.
+    fn check_place(&self) {
+        if freeze::mode() != Mode::Live {
+            return;
+        }
+        if let Some(around) = self.node.as_ref().and_then(|node| node.cut_off_by()) {
+            assert!(
+                stack::contains(&around),
+                "a scope or task group was cancelled with the scope around it (a timeout, say), and is polled again outside of that: it can go no \
+                 further. Do not give such a future by reference (`timeout(limit, &mut future)`) to poll it again; spawn it and await its handle so"
+            );
         }
     }
 

@@ -228,6 +228,23 @@ impl Node {
         }
     }
 
+    /// It has ended: nobody has to be woken.
+    pub(crate) fn forget_waker(&self) {
+        let waker = self.inner.lock().waker.take();
+        drop(waker);
+    }
+
+    /// Whether it was cancelled with the scope around it in its future, and not itself. Gives that scope.
+    pub(super) fn cut_off_by(&self) -> Option<Arc<Node>> {
+        if self.is_own() || !self.is_inherited() {
+            return None;
+        }
+        match &self.inner.lock().parent {
+            Some(parent) if parent.same_task && !parent.node.is_root => Some(parent.node.clone()),
+            _ => None,
+        }
+    }
+
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.inner.lock().deadline
     }

@@ -134,6 +134,19 @@ pub(crate) fn is_cancelled() -> bool {
     STACK.try_with(is_cancelled).unwrap_or(false)
 }
 
+/// Whether the poll is inside the scope of this node. Yes while the thread ends, when nobody knows.
+pub(super) fn contains(node: &Arc<Node>) -> bool {
+    let is_it = |entry: &Entry| {
+        entry
+            .node
+            .as_ref()
+            .is_some_and(|own| Arc::ptr_eq(own, node))
+    };
+    STACK
+        .try_with(|stack| stack.borrow().iter().any(is_it))
+        .unwrap_or(true)
+}
+
 /// The nearest deadline of the scopes here, up to the first shield and across the edges of tasks.
 pub(crate) fn deadline() -> Option<Instant> {
     let (mut nearest, mut node) = STACK

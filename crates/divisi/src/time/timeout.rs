@@ -43,6 +43,10 @@ use crate::scope::{Cut, Step, deadline_passed, outer_is_cancelled, outer_reports
 ///
 /// As `future`'s. When the time is over, `future` has been polled to a point where it waits, and is dropped there: use only futures for which
 /// that is harmless.
+///
+/// That holds for a future that is given by reference, too (`timeout(limit, &mut future)`), and could be polled again: a
+/// [cancel scope](crate::CancelScope) or [task group](crate::task_group) inside is cancelled with the time that was over, for good. Polled again it
+/// panics, as it could only wait for ever. To go on waiting for such work, [spawn](crate::spawn) it and give a limit to `&mut handle`.
 #[track_caller]
 pub fn timeout<F: IntoFuture>(limit: Duration, future: F) -> Timeout<F::IntoFuture> {
     Timeout::new(future.into_future(), Limit::After(limit))
