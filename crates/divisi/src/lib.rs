@@ -50,7 +50,18 @@
 //! | try again, remember, slow down | [`wrap`] |
 //! | pass a value to all that a task starts | [`mod@context_var`] |
 //! | hold back | [`limit`] |
-//! | see what goes on | [`debug`], [`Handle::tasks`], [`Handle::metrics`], [`runtime::Builder::exception_handler`] |
+//! | see what goes on | [`debug`], [`Handle::tasks`], [`Handle::metrics`], [`runtime::Builder::exception_handler`], [spans and events](#tracing) |
+//!
+//! # Tracing
+//!
+//! With the feature `tracing`, divisi speaks to the subscriber of the [`tracing`](https://docs.rs/tracing) crate, under the target `divisi`:
+//!
+//! - Every task has a span `task` at the level info, entered while the task is polled and while its future is dropped, with the fields `task` (its number),
+//!   `task_name`, `spawned_at` and `spawned_by` (the parent's number). It is a root that follows from the span it was spawned in; a future that is to stay
+//!   inside that one takes it along by `tracing::Instrument::in_current_span`. The root future of `block_on` is no task and has no span.
+//! - Whatever goes to the exception handler is an event as well, told before the handler is called: an error with the fields `task`, `task_name`, `spawned_at`,
+//!   `awaited_at`, `error` and `backtrace`, as far as they are known, or a warning if nothing has failed ([`runtime::Report::warning`]). The default handler still prints;
+//!   one that does nothing leaves reports to the subscriber alone.
 //!
 //! # Platforms
 //!

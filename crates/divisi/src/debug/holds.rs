@@ -142,7 +142,7 @@ impl From<Held> for Report {
             Some(place) => format!(", and its task waits at {place}"),
             None => String::new(),
         };
-        let report = Report::new(format!(
+        let report = Report::warning(format!(
             "a {} taken at {} has been held for {:.0?}{waits}. Whoever wants it waits as long: give it back before the await",
             held.what(),
             held.taken_at(),

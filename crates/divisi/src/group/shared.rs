@@ -85,7 +85,7 @@ impl<E> Shared<E> {
             state.runtime.clone().filter(|_| state.ended)
         };
         if let Some(runtime) = runtime.filter(|runtime| runtime.inner().debugs()) {
-            runtime.report(&Report::new(format!(
+            runtime.report(&Report::warning(format!(
                 "a task spawned at {at} does not run: {why}. Its `Group` handle outlived the group"
             )));
         }

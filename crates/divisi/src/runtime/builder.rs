@@ -271,6 +271,7 @@ impl Builder {
 
     /// Receives every failure that nobody awaits; the default prints it to standard error. If it panics, the report and the panic are printed and
     /// the runtime goes on. It may run on any thread of the runtime, several at a time.
+    /// With the feature `tracing`, each is an event [as well](crate#tracing).
     ///
     /// # Examples
     ///

@@ -165,6 +165,8 @@ where
         return refused(options.location, SHUT_DOWN.to_owned());
     }
     let location = options.location;
+    #[cfg(feature = "tracing")]
+    let future = super::tracing::traced(future, &options);
     inner
         .scheduler()
         .spawn(future, options)

@@ -159,6 +159,8 @@ where
     if !inner.accepts() {
         return refused(location, SHUT_DOWN.to_owned());
     }
+    #[cfg(feature = "tracing")]
+    let future = super::tracing::traced(future, &options);
     inner
         .scheduler()
         .spawn_local(future, options)

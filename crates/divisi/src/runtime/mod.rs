@@ -16,6 +16,8 @@ mod shutdown;
 mod tasks;
 #[cfg(feature = "tokio-compat")]
 mod tokio_compat;
+#[cfg(feature = "tracing")]
+mod tracing;
 mod unhandled;
 
 use std::fmt;

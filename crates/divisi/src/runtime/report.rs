@@ -34,6 +34,8 @@ pub struct Report {
     /// It is taken by a hook that the first runtime puts before the [panic hook](std::panic::set_hook) of the process in that case; a hook that is set later
     /// takes its place, and there are no traces then. A panic that was caught and resumed has none, nor has one on a thread of a compute job's own.
     pub backtrace: Option<Arc<Backtrace>>,
+    /// Whether nothing has failed: it tells of a habit that makes the program slow or leaks, as debug mode does.
+    pub warning: bool,
 }
 
 impl fmt::Debug for Report {
@@ -45,6 +47,7 @@ impl fmt::Debug for Report {
             .field("spawned_at", &self.spawned_at)
             .field("awaited_at", &self.awaited_at)
             .field("error", &self.error)
+            .field("warning", &self.warning)
             .finish_non_exhaustive()
     }
 }
@@ -87,6 +90,7 @@ impl From<UnhandledPanic> for Report {
             error: None,
             panic: Some(panic.payload),
             backtrace: panic.backtrace,
+            warning: false,
         }
     }
 }
@@ -103,6 +107,15 @@ impl Report {
             error: None,
             panic: None,
             backtrace: None,
+            warning: false,
+        }
+    }
+
+    /// Of something that has not failed yet.
+    pub(crate) fn warning(message: String) -> Report {
+        Report {
+            warning: true,
+            ..Report::new(message)
         }
     }
 
@@ -142,7 +155,7 @@ impl Report {
 
     /// A poll that was over the limit of debug mode.
     pub(super) fn of_long_poll(task: &TaskRef, took: Duration) -> Report {
-        Report::new(format!(
+        Report::warning(format!(
             "a poll took {took:.0?}, in which its worker could do nothing else. Move what blocks to `spawn_blocking`, and what computes \
              to `offload`"
         ))
@@ -181,7 +194,7 @@ impl From<Stall> for Report {
         } else {
             "a root future or a task"
         };
-        let report = Report::new(format!(
+        let report = Report::warning(format!(
             "{who} has kept its worker for {:.0?} in one poll while others wait; {done}{others}. Move what blocks to \
                  `spawn_blocking`, and what computes to `offload`",
             stall.lasted
@@ -220,6 +233,8 @@ impl ExceptionHandler {
 
     /// Hands `report` to the handler. If the handler panics, the report and the panic are printed and the caller goes on.
     pub(crate) fn handle(&self, report: &Report) {
+        #[cfg(feature = "tracing")]
+        super::tracing::emit(report);
         let Some(handler) = &self.0 else {
             return print(report);
         };

@@ -194,7 +194,7 @@ pub(crate) fn run(
     let reactors = inner.every_reactor();
     let sources_left = reactors.map(|reactor| reactor.metrics().sources).sum();
     if inner.debugs() && sources_left > 0 {
-        inner.handler().handle(&Report::new(format!(
+        inner.handler().handle(&Report::warning(format!(
             "{sources_left} sockets, pipes or child processes were left open when their runtime was shut down: drop them before it, or let its tasks own them"
         )));
     }
