@@ -16,7 +16,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
 /// More than anything here takes.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(30);
 
 /// At events with this text the subscriber panics.
 const POISON: &str = "poison for the subscriber";
@@ -284,7 +284,8 @@ fn a_span_follows_from_where_its_task_was_spawned_and_does_not_keep_it() {
     divisi::run(async {
         let parent = named("parent").spawn(async {
             let request = info_span!("request", task_name = "the request");
-            request.in_scope(|| named("child").spawn(pending::<()>()))
+            let child = request.in_scope(|| named("child").spawn(pending::<()>()));
+            child.abort_handle()
         });
         let parent_id = parent.id().to_string();
         let child = parent.await.unwrap();
@@ -341,11 +342,15 @@ fn an_error_that_nobody_awaits_is_in_a_field() {
 fn what_debug_mode_finds_is_a_warning() {
     let keeper = keeper();
     let (runtime, told) = reporting(true);
-    let listener = runtime
-        .block_on(divisi::net::TcpListener::bind("127.0.0.1:0"))
-        .unwrap();
+    let socket = runtime.block_on(async {
+        let socket = divisi::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut buffer = [0; 1];
+        let waits = async { drop(socket.recv_from(&mut buffer).await) };
+        divisi::future::or(waits, divisi::yield_now()).await;
+        socket
+    });
     runtime.shutdown(divisi::Shutdown::now());
-    drop(listener);
+    drop(socket);
     let message = told.recv_timeout(LONG).unwrap();
     assert!(message.contains("were left open"), "{message}");
     let event = keeper.event("were left open");
