@@ -60,7 +60,7 @@
 //!   `task_name`, `spawned_at` and `spawned_by` (the parent's number). It is a root that follows from the span it was spawned in; a future that is to stay
 //!   inside that one takes it along by `tracing::Instrument::in_current_span`. The root future of `block_on` is no task and has no span.
 //! - Whatever goes to the exception handler is an event as well, told before the handler is called: an error with the fields `task`, `task_name`, `spawned_at`,
-//!   `awaited_at`, `error` and `backtrace`, as far as they are known, or a warning if nothing has failed ([`runtime::Report::warning`]). The default handler still prints;
+//!   `awaited_at`, `error` and `backtrace`, as far as they are known, or a warning if nothing has failed (`warning` of [`runtime::Report`]). The default handler still prints;
 //!   one that does nothing leaves reports to the subscriber alone.
 //!
 //! # Platforms

@@ -247,7 +247,7 @@ fn a_span_is_left_between_polls_and_closed_with_its_task() {
         }
         let number = keeper.event("the local task begins").inside[0];
         info!("while the local task waits");
-        assert_eq!(keeper.event("while the local task waits").inside, []);
+        assert!(keeper.event("while the local task waits").inside.is_empty());
         assert!(!keeper.spans.lock().unwrap()[number].closed);
         go.send(()).unwrap();
         task.await.unwrap();
@@ -292,7 +292,7 @@ fn a_span_follows_from_where_its_task_was_spawned_and_does_not_keep_it() {
         let (request_number, request) = keeper.span_of("the request");
         let (_, span) = keeper.span_of("child");
         assert_eq!(span.follows, [request_number]);
-        assert_eq!(span.inside, []);
+        assert!(span.inside.is_empty());
         assert_eq!(span.field("spawned_by"), Some(parent_id.as_str()));
         assert!(request.closed && keeper.span_of("parent").1.closed && !span.closed);
         child.cancel("seen enough");
