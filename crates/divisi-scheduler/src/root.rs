@@ -38,12 +38,11 @@ impl Wake for RootWake {
         if self.woken.swap(true, Ordering::SeqCst) {
             return;
         }
+        // Virtual time must not move between the wake-up and the poll that answers it: a seat still counts as asleep for a moment
+        // after its thread was woken, and a woken root is in no queue.
+        self.shared.census.hold();
         match self.seat {
-            None => {
-                // Virtual time must not move between the wake-up and the poll that answers it.
-                self.shared.census.hold();
-                self.thread.unpark();
-            }
+            None => self.thread.unpark(),
             Some(seat) if context::seat_in(&self.shared) == Some(seat) => {}
             Some(seat) => self.shared.seats[seat].driver().unpark(),
         }
@@ -71,16 +70,24 @@ impl Root {
         self.wake.woken.load(Ordering::SeqCst)
     }
 
-    /// Polls if there was a wake-up since the last poll.
+    /// Whether there was a wake-up since the last call. The caller takes its hold of the census over, and polls.
+    fn take_wake(&self) -> bool {
+        self.wake.woken.swap(false, Ordering::SeqCst)
+    }
+
+    /// At the end: wake-ups after this hold nothing. Whether there was one that nobody took.
+    fn retire(&self) -> bool {
+        self.wake.woken.swap(true, Ordering::SeqCst)
+    }
+
     fn poll<T>(&self, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-        if !self.wake.woken.swap(false, Ordering::SeqCst) {
-            return Poll::Pending;
-        }
         budget::limited(|| poll(&mut Context::from_waker(&self.waker)))
     }
 }
 
 /// Runs `future` and, between its polls, the tasks of the seat. `None`: the scheduler was stopped before the future ended.
+///
+/// As in [`run_alone`], a wake-up holds the census until the poll that answers it.
 pub(crate) fn run_on_seat<F: Future>(
     shared: &Arc<Shared>,
     seat: usize,
@@ -93,12 +100,24 @@ pub(crate) fn run_on_seat<F: Future>(
     let worker = Worker::new(entered.context.clone());
     let root = Root::new(shared, Some(seat));
     shared.monitor.stir();
-    loop {
-        if root.is_woken() {
-            worker.end_search();
+    // Nobody need be told when a hold ends here: this thread is awake, and looks at the census before it sleeps.
+    let release = || {
+        shared.census.release();
+    };
+    shared.census.hold();
+    // Also if the future panics.
+    let _unanswered = OnDrop(|| {
+        if root.retire() {
+            release();
         }
-        if let Poll::Ready(output) = root.poll(|cx| future.as_mut().poll(cx)) {
-            return Some(output);
+    });
+    loop {
+        if root.take_wake() {
+            let _held = OnDrop(release);
+            worker.end_search();
+            if let Poll::Ready(output) = root.poll(|cx| future.as_mut().poll(cx)) {
+                return Some(output);
+            }
         }
         spare::recall(shared, seat);
         let stopping = || shared.phase() != Phase::Running;
@@ -127,14 +146,15 @@ pub(crate) fn run_alone<F: Future>(shared: &Arc<Shared>, future: F) -> Option<F:
         }
     });
     shared.census.hold();
-    // Runs last, also if the future panics: wake-ups after this one hold nothing.
+    // Runs last, also if the future panics.
     let _unanswered = OnDrop(|| {
-        if root.wake.woken.swap(true, Ordering::SeqCst) {
+        if root.retire() {
             release(shared);
         }
     });
     loop {
         let held = OnDrop(|| release(shared));
+        root.take_wake();
         if let Poll::Ready(output) = root.poll(|cx| future.as_mut().poll(cx)) {
             return Some(output);
         }
