@@ -125,3 +125,24 @@ proptest! {
         prop_assert!(order.windows(2).all(|pair| pair[0].0 <= pair[1].0));
     }
 }
+
+#[test]
+fn time_stands_still_until_a_woken_root_has_run() {
+    const ROUNDS: u32 = 2_000;
+    let runtime = runtime(2);
+    runtime.block_on(async {
+        let step = Duration::from_millis(1);
+        // Its next deadline is where time would go to.
+        let ticking = divisi::spawn(async move {
+            loop {
+                sleep(step / 10).await;
+            }
+        });
+        let begin = Instant::now();
+        for _ in 0..ROUNDS {
+            divisi::spawn(sleep(step)).await.unwrap();
+        }
+        assert_eq!(begin.elapsed(), step * ROUNDS);
+        ticking.cancel("seen enough");
+    });
+}
