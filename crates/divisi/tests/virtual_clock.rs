@@ -140,7 +140,11 @@ fn time_stands_still_until_a_woken_root_has_run() {
         });
         let begin = Instant::now();
         for _ in 0..ROUNDS {
-            divisi::spawn(sleep(step)).await.unwrap();
+            // Enough of them for both workers, so that one often wakes the root while that sleeps on the other.
+            let sleepers: Vec<_> = (0..10).map(|_| divisi::spawn(sleep(step))).collect();
+            for sleeper in sleepers {
+                sleeper.await.unwrap();
+            }
         }
         assert_eq!(begin.elapsed(), step * ROUNDS);
         ticking.cancel("seen enough");
