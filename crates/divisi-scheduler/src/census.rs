@@ -4,7 +4,7 @@
 //! that is out, or a root future that is polled by a thread without a seat, *holds* it. A worker asks after it has
 //! announced its own sleep, so of the workers that go to sleep together the last one sees all the others parked.
 //! A hold that ends while everybody sleeps wakes one worker, which asks again when it goes back to sleep. So a jump is never
-//! missed: the last of {parking, end of a hold} is followed by a look.
+//! missed: the last of {parking, end of a hold, a spare that leaves} is followed by a look.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -23,6 +23,8 @@ impl Counter {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) polls: Counter,
+    /// Polls of a root future by the thread that holds the seat.
+    pub(crate) root_polls: Counter,
     pub(crate) steals: Counter,
     pub(crate) stolen_tasks: Counter,
     pub(crate) parks: Counter,
@@ -30,6 +32,13 @@ pub(crate) struct Counters {
     pub(crate) injector_pops: Counter,
     pub(crate) looks: Counter,
     pub(crate) rescued_drivers: Counter,
+}
+
+impl Counters {
+    /// Polls of any kind: two of the same number were read inside one poll.
+    pub(crate) fn all_polls(&self) -> u64 {
+        self.polls.get().wrapping_add(self.root_polls.get())
+    }
 }
 
 /// What one worker has done so far, and what waits for it now.

@@ -170,7 +170,7 @@ fn watch(
         *watched = None;
         return None;
     }
-    let polls = shared.seats[index].counters.polls.get();
+    let polls = shared.seats[index].counters.all_polls();
     match watched {
         Some(watched) if watched.polls == polls => Some(now - watched.since),
         _ => {

@@ -115,6 +115,7 @@ pub(crate) fn run_on_seat<F: Future>(
         if root.take_wake() {
             let _held = OnDrop(release);
             worker.end_search();
+            shared.seats[seat].counters.root_polls.add(1);
             if let Poll::Ready(output) = root.poll(|cx| future.as_mut().poll(cx)) {
                 return Some(output);
             }

@@ -196,11 +196,11 @@ impl Shared {
         self.looks.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Polls of tasks by all workers so far.
+    /// Polls by all workers so far.
     pub(crate) fn total_polls(&self) -> u64 {
         self.seats
             .iter()
-            .map(|seat| seat.counters.polls.get())
+            .map(|seat| seat.counters.all_polls())
             .fold(0, u64::wrapping_add)
     }
 }

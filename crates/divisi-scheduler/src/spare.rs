@@ -88,17 +88,17 @@ pub(crate) fn send(shared: &Arc<Shared>, stuck: usize) -> StallOutcome {
     shared.idle.arrive(index);
     shared.muster.wanted.fetch_add(1, Ordering::AcqRel);
     shared.muster.present.fetch_add(1, Ordering::AcqRel);
-    let polls = shared.seats[stuck].counters.polls.get();
+    let polls = shared.seats[stuck].counters.all_polls();
     shared.seats[stuck].replaced.store(true, Ordering::SeqCst);
     fence(Ordering::SeqCst);
-    if shared.idle.is_resting(stuck) || shared.seats[stuck].counters.polls.get() != polls {
+    if shared.idle.is_resting(stuck) || shared.seats[stuck].counters.all_polls() != polls {
         // It came back meanwhile, and may have passed its own recall.
         recall(shared, stuck);
     }
     if let Err(error) = Threads::start(shared, index, move |shared| work(shared, index)) {
         shared.muster.present.fetch_sub(1, Ordering::AcqRel);
         recall(shared, stuck);
-        shared.idle.leave(index);
+        vacate(shared, index);
         return StallOutcome::Refused(error);
     }
     StallOutcome::SpareSent
@@ -138,5 +138,13 @@ fn work(shared: &Arc<Shared>, index: usize) {
     }
     worker.hand_over();
     drop(entered);
+    vacate(shared, index);
+}
+
+/// Nobody holds the seat any more. If all others went to sleep meanwhile, none of them saw everybody at rest, so one looks at the census again.
+fn vacate(shared: &Shared, index: usize) {
     shared.idle.leave(index);
+    if shared.census.is_virtual() {
+        shared.wake_any();
+    }
 }

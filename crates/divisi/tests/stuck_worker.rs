@@ -1,7 +1,7 @@
 //! A task that blocks its thread for ever costs its own progress only.
 
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use divisi::net::{TcpListener, TcpStream};
 use divisi::{Runtime, Shutdown};
@@ -219,4 +219,28 @@ fn a_runtime_without_spares_still_ends() {
     let report = runtime.shutdown(Shutdown::now().patience(Duration::ZERO));
     assert_eq!(report.stuck.len(), 1);
     drop(open);
+}
+
+#[test]
+fn a_root_of_many_short_polls_is_not_taken_for_stuck() {
+    let runtime = Runtime::builder()
+        .worker_threads(1)
+        .stall_threshold(Duration::from_millis(5))
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        // Something that a stuck worker would keep waiting.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let accepting = divisi::spawn(async move { listener.accept().await.is_ok() });
+        for _ in 0..100 {
+            let since = Instant::now();
+            while since.elapsed() < Duration::from_millis(1) {
+                std::hint::spin_loop();
+            }
+            divisi::yield_now().await;
+        }
+        let metrics = divisi::Handle::current().metrics();
+        assert_eq!(metrics.scheduler.stalls, 0);
+        accepting.cancel("seen enough");
+    });
 }

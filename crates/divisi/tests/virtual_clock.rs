@@ -150,3 +150,25 @@ fn time_stands_still_until_a_woken_root_has_run() {
         ticking.cancel("seen enough");
     });
 }
+
+#[test]
+fn time_goes_on_after_a_spare_has_left() {
+    let runtime = Runtime::builder()
+        .worker_threads(1)
+        .clock(Clock::Virtual)
+        .stall_threshold(Duration::from_millis(1))
+        .exception_handler(|_| {})
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        for _ in 0..20 {
+            let stalls = divisi::Handle::current().metrics().scheduler.stalls;
+            drop(divisi::spawn(divisi::yield_now()));
+            // A poll that lasts until the monitor has taken it for stuck.
+            while divisi::Handle::current().metrics().scheduler.stalls == stalls {
+                std::thread::yield_now();
+            }
+            sleep(DAY).await;
+        }
+    });
+}
