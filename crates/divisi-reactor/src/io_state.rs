@@ -92,7 +92,7 @@ impl IoState {
         let visit = self
             .waiters
             .wait(direction, place, waker, reactor.id().get());
-        if visit == Visit::Settle {
+        if visit == Visit::Settle || (visit == Visit::Guest && reactor.is_adopting()) {
             self.settle(fd, reactor)?;
         }
         if reactor.driver().needs_rearm() {

@@ -11,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,8 @@ struct Inner {
     /// Turns that have taken due timers and not woken all of their waiters; counted with a virtual
     /// clock only.
     delivering: AtomicUsize,
+    /// Until the next turn, a source whose task waits from here moves here at once.
+    adopting: AtomicBool,
     counters: Counters,
 }
 
@@ -105,6 +107,7 @@ impl Reactor {
             sources: Sources::new(),
             timers: Timers::new(clock),
             delivering: AtomicUsize::new(0),
+            adopting: AtomicBool::new(false),
             counters: Counters::default(),
         });
         let watcher: Weak<Inner> = Arc::downgrade(&inner);
@@ -126,6 +129,10 @@ impl Reactor {
     /// Those of the operating system's wait. Timers have been fired all the same.
     pub fn turn(&self, scratch: &mut Scratch, wait: Wait) -> io::Result<Turn> {
         let inner = &*self.inner;
+        // Mostly it is not set, and a load leaves the line where it is.
+        if inner.adopting.load(Ordering::Relaxed) {
+            inner.adopting.store(false, Ordering::Relaxed);
+        }
         let mut turn = Turn::default();
         let mut slept = false;
         let mut timeout = Some(Duration::ZERO);
@@ -264,6 +271,16 @@ impl Reactor {
         }
         self.inner.timers.evacuate(&mut wakers);
         wake_all(wakers);
+    }
+
+    /// From now to the next turn, every source that is waited for from here moves here, not only after several such waits:
+    /// its task was given to this reactor's thread for good.
+    pub fn adopt(&self) {
+        self.inner.adopting.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_adopting(&self) -> bool {
+        self.inner.adopting.load(Ordering::Relaxed)
     }
 
     /// Whether any source is registered or any timer armed here.

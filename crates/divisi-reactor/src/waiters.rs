@@ -32,8 +32,10 @@ pub(crate) enum Place<'a> {
 /// What a wait means for the home of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Visit {
-    /// The waiter's reactor watches the source, or another one goes on doing so.
-    Stay,
+    /// The waiter's reactor watches the source.
+    Home,
+    /// Another reactor watches the source and goes on doing so.
+    Guest,
     /// The source should be watched by the waiter's reactor from now on.
     Settle,
 }
@@ -68,7 +70,7 @@ impl Home {
     fn visit(&mut self, visitor: u64) -> Visit {
         if self.current == visitor {
             self.streak = 0;
-            return Visit::Stay;
+            return Visit::Home;
         }
         if self.current == 0 {
             return Visit::Settle;
@@ -79,7 +81,7 @@ impl Home {
         }
         self.streak += 1;
         if self.streak < MIGRATE_AFTER {
-            return Visit::Stay;
+            return Visit::Guest;
         }
         self.streak = 0;
         Visit::Settle
@@ -238,7 +240,7 @@ mod tests {
         let wait = |visitor| waiters.wait(Read, &mut Place::Slot, Waker::noop(), visitor);
         assert_eq!(wait(1), Visit::Settle);
         waiters.settled(1);
-        assert_eq!(wait(1), Visit::Stay);
+        assert_eq!(wait(1), Visit::Home);
     }
 
     #[test]
@@ -247,15 +249,15 @@ mod tests {
         let wait = |visitor| waiters.wait(Read, &mut Place::Slot, Waker::noop(), visitor);
         waiters.settled(1);
         for _ in 1..MIGRATE_AFTER {
-            assert_eq!(wait(2), Visit::Stay);
+            assert_eq!(wait(2), Visit::Guest);
         }
-        assert_eq!(wait(1), Visit::Stay, "a wait at home starts the count anew");
+        assert_eq!(wait(1), Visit::Home, "a wait at home starts the count anew");
         for _ in 1..MIGRATE_AFTER {
-            assert_eq!(wait(2), Visit::Stay);
+            assert_eq!(wait(2), Visit::Guest);
         }
-        assert_eq!(wait(3), Visit::Stay, "so does a wait elsewhere");
+        assert_eq!(wait(3), Visit::Guest, "so does a wait elsewhere");
         for _ in 1..MIGRATE_AFTER {
-            assert_eq!(wait(2), Visit::Stay);
+            assert_eq!(wait(2), Visit::Guest);
         }
         assert_eq!(wait(2), Visit::Settle);
     }

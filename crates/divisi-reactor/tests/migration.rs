@@ -40,6 +40,23 @@ fn a_source_moves_to_the_reactor_from_which_it_is_waited_for_again_and_again() {
 }
 
 #[test]
+fn a_source_moves_at_once_to_a_reactor_that_adopts_until_that_is_turned() {
+    let (a, mut b) = (Loop::new(), Loop::new());
+    let (adopted, _far) = unix_pair();
+    let (left, _far_left) = unix_pair();
+    let (adopted, left) = (Source::new(adopted), Source::new(left));
+    wait_in_vain(&adopted, &a);
+    wait_in_vain(&left, &a);
+    b.reactor.adopt();
+    wait_in_vain(&adopted, &b);
+    b.reactor.turn(&mut Scratch::new(8), Wait::Poll).unwrap();
+    wait_in_vain(&left, &b);
+    assert_eq!(adopted.home(), Some(b.reactor.id()));
+    assert_eq!(adopted.migrations(), 1);
+    assert_eq!(left.home(), Some(a.reactor.id()));
+}
+
+#[test]
 fn a_source_stays_where_it_is_when_its_waiters_alternate() {
     let (a, b) = (Loop::new(), Loop::new());
     let (near, _far) = unix_pair();

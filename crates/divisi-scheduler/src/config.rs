@@ -25,10 +25,20 @@ pub(crate) const SLOT_STREAK: u32 = 3;
 /// A run queue this long is worth a second core: its owner wakes a peer, and thieves take from it without waiting.
 /// Below it the owner is done sooner than a peer is awake (a wake-up is 5 to 10 us, a short poll 0.1 us).
 pub(crate) const LONG_QUEUE: usize = 8;
+/// Most injected tasks that a busy worker takes over in one look. They are older than what it will queue itself until the next.
+pub(crate) const INJECTED_SHARE: usize = 256;
 /// Most tasks that one theft moves.
 pub(crate) const STEAL_BATCH: usize = 32;
 /// The lookout's first wait while queued tasks of a busy worker might grow old, and the age from which they are stolen.
 pub(crate) const FIRST_LOOK: Duration = Duration::from_micros(50);
+/// After so many looks in a row that found at least [`BACKLOG`] tasks queued, a worker has more to do than its core can and the lookout
+/// moves half of it over for good. Queues of a worker with time to spare are empty at most looks, so four in a row are chance only rarely.
+pub(crate) const BACKLOG_LOOKS: u32 = 4;
+/// Two tasks that wake each other in turn are never queued both, and gain nothing from a second core.
+pub(crate) const BACKLOG: usize = 2;
+/// A worker that has slept for less than this part of the time takes nothing over for good: two that are about equally busy would
+/// hand the same tasks to and fro.
+pub(crate) const IDLE_ENOUGH: f32 = 0.25;
 /// The lookout's longest wait while another worker is inside a poll.
 pub(crate) const BUSY_LOOK: Duration = Duration::from_millis(1);
 /// The lookout's longest wait while all workers sleep but have run something lately; after one such wait without any

@@ -6,6 +6,8 @@
 //! At every look it compares each busy worker with the look before:
 //!
 //! * fewer polls since then than tasks were queued: the head of that queue is older than the look, so half of the queue is stolen;
+//! * several tasks queued at look after look: the owner has more to do than its core can, while this one idles, so half of the queue is
+//!   stolen and what those tasks wait for moves over with them;
 //! * no poll at all and the same task in the run slot: the owner is stuck in one poll, so the slot is stolen;
 //! * its driver was polled by nobody: the lookout polls it in the owner's place, which handles its events and due timers.
 //!
@@ -13,11 +15,14 @@
 //! an idle process makes no wake-ups. The role is taken again by the worker that the first queued task wakes (`want_lookout` in `context`),
 //! or, if a worker gets stuck with nothing queued behind it, by the one that the `monitor` wakes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_deque::Steal;
 
-use crate::config::{BUSY_LOOK, EVENTS_PER_BUSY_LOOK, FIRST_LOOK, QUIET_LOOK, STEAL_BATCH};
+use crate::config::{
+    BACKLOG, BACKLOG_LOOKS, BUSY_LOOK, EVENTS_PER_BUSY_LOOK, FIRST_LOOK, IDLE_ENOUGH, QUIET_LOOK,
+    STEAL_BATCH,
+};
 use crate::context::Context;
 use crate::seat::{Core, Seat};
 use crate::shared::Shared;
@@ -78,6 +83,8 @@ pub(crate) struct Look {
     queued: usize,
     slot: usize,
     turns: u64,
+    /// Looks that saw a backlog, less those that saw none.
+    backlog: u32,
 }
 
 impl Look {
@@ -88,7 +95,47 @@ impl Look {
             queued: seat.stealer.len(),
             slot: seat.slot.stamp(),
             turns: seat.driver().turns(),
+            backlog: 0,
         }
+    }
+}
+
+/// What a worker remembers from look to look.
+pub(crate) struct Watch {
+    looks: Vec<Look>,
+    /// How long to wait for the next look while something is queued.
+    wait: Duration,
+    /// All polls of all workers at the last quiet look.
+    quiet_since: Option<u64>,
+    last_look: Instant,
+    /// How much of the time since then this worker has slept.
+    slept: Duration,
+}
+
+impl Watch {
+    pub(crate) fn new(seats: usize) -> Watch {
+        Watch {
+            looks: vec![Look::default(); seats],
+            wait: FIRST_LOOK,
+            quiet_since: None,
+            last_look: Instant::now(),
+            slept: Duration::ZERO,
+        }
+    }
+
+    /// A bounded sleep has ended early. Returns whether the next look is due all the same: a worker with little to do
+    /// would otherwise never look.
+    pub(crate) fn slept(&mut self, from: Instant, limit: Duration) -> bool {
+        let now = Instant::now();
+        self.slept += now.duration_since(from);
+        now.duration_since(self.last_look) >= limit
+    }
+
+    /// Begins the time to the next look. Returns the part of the time since the last that this worker slept, from 0 to 1.
+    fn begin_look(&mut self) -> f32 {
+        let passed = std::mem::replace(&mut self.last_look, Instant::now()).elapsed();
+        let slept = std::mem::take(&mut self.slept);
+        slept.as_secs_f32() / passed.as_secs_f32().max(f32::MIN_POSITIVE)
     }
 }
 
@@ -99,66 +146,84 @@ pub(crate) fn sleep_limit(context: &Context) -> Option<Duration> {
         return None;
     }
     let mut core = context.core.borrow_mut();
-    let core = core.as_mut()?;
+    let watch = &mut core.as_mut()?.watch;
     let mut busy = false;
     let mut queued = false;
     for (index, seat) in shared.seats.iter().enumerate() {
         let resting = index == context.seat || shared.idle.is_resting(index);
+        let look = &mut watch.looks[index];
         if resting {
-            core.looks[index].fresh = false;
+            look.fresh = false;
             continue;
         }
         busy = true;
         queued |= seat.queue_length() > 0;
-        if !core.looks[index].fresh {
-            core.looks[index] = Look::at(seat);
+        if !look.fresh {
+            *look = Look {
+                backlog: look.backlog,
+                ..Look::at(seat)
+            };
         }
     }
     if busy {
-        core.quiet_since = None;
+        watch.quiet_since = None;
         if !queued {
-            core.look_wait = FIRST_LOOK;
+            watch.wait = FIRST_LOOK;
             return Some(BUSY_LOOK);
         }
-        let wait = core.look_wait;
-        core.look_wait = (wait * 2).min(BUSY_LOOK);
+        let wait = watch.wait;
+        watch.wait = (wait * 2).min(BUSY_LOOK);
         return Some(wait);
     }
-    core.look_wait = FIRST_LOOK;
+    watch.wait = FIRST_LOOK;
     let activity = shared.total_polls();
-    if core.quiet_since.replace(activity) == Some(activity) {
-        core.quiet_since = None;
+    if watch.quiet_since.replace(activity) == Some(activity) {
+        watch.quiet_since = None;
         shared.lookout.resign(context.seat);
         return None;
     }
     Some(QUIET_LOOK)
 }
 
-/// One look after a bounded sleep. Returns whether it found work for this worker.
+/// One look. Returns whether it found work for this worker.
 pub(crate) fn look(context: &Context) -> bool {
     let shared = &*context.shared;
     let mut found = false;
+    let mut suspicious = false;
     context.seat().counters.looks.add(1);
     shared.count_look();
+    let idle = match context.core.borrow_mut().as_mut() {
+        Some(core) => core.watch.begin_look(),
+        None => return false,
+    };
     for (index, seat) in shared.seats.iter().enumerate() {
-        if index == context.seat || shared.idle.is_resting(index) {
+        if index == context.seat {
             continue;
         }
-        let now = Look::at(seat);
-        let before = {
+        let resting = shared.idle.is_resting(index);
+        let (before, now) = {
             let mut core = context.core.borrow_mut();
             let Some(core) = core.as_mut() else {
                 return found;
             };
-            std::mem::replace(&mut core.looks[index], now)
+            let look = &mut core.watch.looks[index];
+            let less = look.backlog.saturating_sub(1);
+            if resting {
+                look.backlog = less;
+                continue;
+            }
+            let mut now = Look::at(seat);
+            let overloaded = idle >= IDLE_ENOUGH && now.queued >= BACKLOG;
+            now.backlog = if overloaded { look.backlog + 1 } else { less };
+            (std::mem::replace(look, now), now)
         };
-        if !before.fresh {
-            continue;
-        }
+        suspicious |= now.backlog > before.backlog;
         let polled = now.polls.wrapping_sub(before.polls);
-        if now.queued > 0 && polled < before.queued as u64 {
-            found |= rob(context, seat);
-        } else if polled == 0 && now.slot != 0 && now.slot == before.slot {
+        if now.backlog >= BACKLOG_LOOKS {
+            found |= relieve(context, index, idle);
+        } else if before.fresh && now.queued > 0 && polled < before.queued as u64 {
+            found |= rob(context, seat, STEAL_BATCH);
+        } else if before.fresh && polled == 0 && now.slot != 0 && now.slot == before.slot {
             if let Some(task) = seat.slot.take() {
                 let core = context.core.borrow();
                 let Some(core) = core.as_ref() else {
@@ -170,7 +235,7 @@ pub(crate) fn look(context: &Context) -> bool {
                 found = true;
             }
         }
-        if now.turns == before.turns {
+        if before.fresh && now.turns == before.turns {
             context.in_driver.set(true);
             let handled = seat.driver().poll(EVENTS_PER_BUSY_LOOK);
             context.in_driver.set(false);
@@ -178,34 +243,46 @@ pub(crate) fn look(context: &Context) -> bool {
             found |= handled > 0;
         }
     }
-    if found {
+    if found || suspicious {
         if let Some(core) = context.core.borrow_mut().as_mut() {
-            core.look_wait = FIRST_LOOK;
+            core.watch.wait = FIRST_LOOK;
         }
     }
     found
 }
 
-/// Moves up to half of `victim`'s queue to this worker's.
-pub(crate) fn rob(context: &Context, victim: &Seat) -> bool {
+/// Takes from the queue of a worker that has more to do than its core can, for good: half of it for a worker that has idled all the time,
+/// less for one that has not. Returns whether there was anything to take.
+fn relieve(context: &Context, victim: usize, idle: f32) -> bool {
+    let seat = &context.shared.seats[victim];
+    let share = seat.stealer.len() as f32 / 2.0 * idle;
+    if let Some(core) = context.core.borrow_mut().as_mut() {
+        core.watch.looks[victim].backlog = 0;
+    }
+    let relieved = rob(context, seat, (share as usize).clamp(1, STEAL_BATCH));
+    if relieved {
+        context.seat().driver().adopt();
+    }
+    relieved
+}
+
+/// Moves up to half of `victim`'s queue to this worker's, and no more than `most`.
+pub(crate) fn rob(context: &Context, victim: &Seat, most: usize) -> bool {
     let core = context.core.borrow();
     let Some(core) = core.as_ref() else {
         return false;
     };
-    let Some(stolen) = rob_into(core, victim) else {
+    let Some(stolen) = rob_into(core, victim, most) else {
         return false;
     };
     count_theft(context, stolen);
     true
 }
 
-fn rob_into(core: &Core, victim: &Seat) -> Option<u64> {
+fn rob_into(core: &Core, victim: &Seat, most: usize) -> Option<u64> {
     let before = core.queue.len();
     loop {
-        match victim
-            .stealer
-            .steal_batch_with_limit(&core.queue, STEAL_BATCH)
-        {
+        match victim.stealer.steal_batch_with_limit(&core.queue, most) {
             Steal::Success(()) => return Some((core.queue.len().saturating_sub(before)) as u64),
             Steal::Empty => return None,
             Steal::Retry => std::hint::spin_loop(),

@@ -27,6 +27,10 @@ pub trait Park: Send + Sync + 'static {
     /// Whether anything is registered here that may become ready or due.
     fn has_interest(&self) -> bool;
 
+    /// The tasks that this driver's worker runs until the next [`poll`](Park::poll) or [`park`](Park::park) came to stay: what they wait for
+    /// may move here at once.
+    fn adopt(&self) {}
+
     /// Nobody will sleep here any more: forgets what is registered and wakes all who wait for it, so that they register elsewhere.
     fn evacuate(&self);
 

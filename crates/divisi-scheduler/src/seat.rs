@@ -12,7 +12,7 @@ use divisi_task::{RunSlot, Runnable};
 use parking_lot::{Condvar, Mutex};
 
 use crate::config::TICKS_PER_MAINTENANCE;
-use crate::lookout::Look;
+use crate::lookout::Watch;
 use crate::metrics::{Counters, WorkerMetrics};
 use crate::park::Park;
 
@@ -33,10 +33,7 @@ pub(crate) struct Core {
     pub(crate) announced: bool,
     /// State of the xorshift generator that picks the first victim.
     pub(crate) random: u32,
-    pub(crate) looks: Vec<Look>,
-    pub(crate) look_wait: std::time::Duration,
-    /// All polls of all workers at the lookout's last quiet look.
-    pub(crate) quiet_since: Option<u64>,
+    pub(crate) watch: Watch,
 }
 
 pub(crate) struct Seat {
@@ -81,9 +78,7 @@ impl Seat {
             announced: false,
             // Any odd constant keeps the state from being zero; the golden ratio spreads neighbouring seats.
             random: 0x9E37_79B9_u32.wrapping_mul(2 * index as u32 + 1),
-            looks: vec![Look::default(); seats],
-            look_wait: crate::config::FIRST_LOOK,
-            quiet_since: None,
+            watch: Watch::new(seats),
         };
         Seat {
             stealer,

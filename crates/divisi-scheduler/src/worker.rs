@@ -16,7 +16,7 @@ use crossbeam_deque::Steal;
 use divisi_task::Runnable;
 
 use crate::config::{
-    EVENTS_PER_BUSY_LOOK, LONG_QUEUE, MAINTENANCE_PERIOD, SLOT_STREAK, STEAL_BATCH,
+    EVENTS_PER_BUSY_LOOK, INJECTED_SHARE, LONG_QUEUE, MAINTENANCE_PERIOD, SLOT_STREAK, STEAL_BATCH,
     TICKS_PER_MAINTENANCE,
 };
 use crate::context::Context;
@@ -120,7 +120,6 @@ impl Worker {
     /// Handles ready events and takes a share of the injector although there are tasks to run.
     fn maintain(&self) {
         self.poll_driver();
-        let shared = self.shared();
         let offer = self.core(|core| {
             let now = Instant::now();
             let passed = now.duration_since(core.last_maintenance);
@@ -133,23 +132,37 @@ impl Worker {
             core.last_maintenance = now;
             core.ticks = 0;
             self.queue_lowered(core);
-            if !shared.injector.is_empty() {
-                let before = core.queue.len();
-                if let Steal::Success(()) = shared
-                    .injector
-                    .steal_batch_with_limit(&core.queue, STEAL_BATCH)
-                {
-                    self.seat()
-                        .counters
-                        .injector_pops
-                        .add(core.queue.len().saturating_sub(before) as u64);
-                }
-            }
+            self.share_injected(core);
             core.queue.len() >= LONG_QUEUE
         });
         if offer {
             self.context.offer_work();
         }
+    }
+
+    /// Takes this worker's part of what is injected, in as many steals as that needs: one ends with a block of the injector.
+    fn share_injected(&self, core: &mut Core) {
+        let shared = self.shared();
+        if shared.injector.is_empty() {
+            return;
+        }
+        let before = core.queue.len();
+        let mut left =
+            (shared.injector.len().div_ceil(shared.idle.present().max(1))).min(INJECTED_SHARE);
+        while left > 0 {
+            let queued = core.queue.len();
+            match shared.injector.steal_batch_with_limit(&core.queue, left) {
+                Steal::Success(()) => {
+                    left = left.saturating_sub(core.queue.len().saturating_sub(queued).max(1))
+                }
+                // Somebody else takes from it now.
+                Steal::Empty | Steal::Retry => break,
+            }
+        }
+        self.seat()
+            .counters
+            .injector_pops
+            .add(core.queue.len().saturating_sub(before) as u64);
     }
 
     /// Handles what is ready in this seat's driver, without waiting. Returns whether anything was.
@@ -219,7 +232,7 @@ impl Worker {
                 let seat = &seats[victim];
                 if victim == self.context.seat
                     || seat.stealer.len() < LONG_QUEUE
-                    || !lookout::rob(&self.context, seat)
+                    || !lookout::rob(&self.context, seat, STEAL_BATCH)
                 {
                     return None;
                 }
@@ -291,7 +304,7 @@ impl Worker {
         // Back from a poll that was taken for stuck, or from a seat that nobody held for a while. After the announcement: the monitor marks
         // the seat, fences and looks for it, so one of the two sees the other.
         spare::recall(shared, index);
-        let mut limit = None;
+        let mut bounded = None;
         let mut slept = false;
         let handled = if shared.work_visible(index) || stay_awake() {
             0
@@ -299,7 +312,8 @@ impl Worker {
             1
         } else {
             slept = true;
-            limit = lookout::sleep_limit(&self.context);
+            let limit = lookout::sleep_limit(&self.context);
+            bounded = limit.map(|limit| (Instant::now(), limit));
             seat.counters.parks.add(1);
             self.context.in_driver.set(true);
             let handled = seat.driver().park(limit);
@@ -308,8 +322,11 @@ impl Worker {
         };
         let claimed = shared.idle.unpark(index);
         shared.monitor.stir();
-        if limit.is_some() && handled == 0 && !claimed {
-            lookout::look(&self.context);
+        if let Some((from, limit)) = bounded {
+            let due = self.core(|core| core.watch.slept(from, limit));
+            if due || handled == 0 && !claimed {
+                lookout::look(&self.context);
+            }
         }
         self.core(|core| {
             core.searching = claimed;
@@ -317,6 +334,7 @@ impl Worker {
                 // The driver was polled, and time spent asleep is no measure of the polls to come.
                 core.ticks = 0;
                 core.last_maintenance = Instant::now();
+                core.looks_seen = shared.looks.load(Ordering::Relaxed);
             }
         });
         if (handled > 0 || claimed) && self.core(|core| core.queue.len()) >= LONG_QUEUE {

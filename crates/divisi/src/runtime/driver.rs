@@ -92,6 +92,10 @@ impl Park for Driver {
         self.reactor.has_interest()
     }
 
+    fn adopt(&self) {
+        self.reactor.adopt();
+    }
+
     fn evacuate(&self) {
         self.reactor.evacuate();
     }
