@@ -41,7 +41,7 @@ fn a_source_moves_to_the_reactor_from_which_it_is_waited_for_again_and_again() {
 
 #[test]
 fn a_source_moves_at_once_to_a_reactor_that_adopts_until_that_is_turned() {
-    let (a, mut b) = (Loop::new(), Loop::new());
+    let (a, b) = (Loop::new(), Loop::new());
     let (adopted, _far) = unix_pair();
     let (left, _far_left) = unix_pair();
     let (adopted, left) = (Source::new(adopted), Source::new(left));
