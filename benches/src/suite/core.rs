@@ -33,8 +33,8 @@ impl Effort {
     const fn of(extent: Extent) -> Self {
         match extent {
             Extent::Quick => Self {
-                sample: Duration::from_millis(15),
-                rounds: 11,
+                sample: Duration::from_millis(20),
+                rounds: 15,
                 batches: 1,
             },
             Extent::Default | Extent::Full => Self {
