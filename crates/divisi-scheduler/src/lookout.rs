@@ -107,6 +107,8 @@ pub(crate) struct Watch {
     wait: Duration,
     /// All polls of all workers at the last quiet look.
     quiet_since: Option<u64>,
+    /// This worker's own polls at its last sleep with nobody to look after.
+    own_polls: u64,
     last_look: Instant,
     /// How much of the time since then this worker has slept.
     slept: Duration,
@@ -118,6 +120,7 @@ impl Watch {
             looks: vec![Look::default(); seats],
             wait: FIRST_LOOK,
             quiet_since: None,
+            own_polls: 0,
             last_look: Instant::now(),
             slept: Duration::ZERO,
         }
@@ -176,6 +179,14 @@ pub(crate) fn sleep_limit(context: &Context) -> Option<Duration> {
         return Some(wait);
     }
     watch.wait = FIRST_LOOK;
+    // Who is about to be busy itself can look after nobody, and pays for each bounded sleep with a timer. The first task that it queues
+    // behind a poll wakes somebody else for the role.
+    let own_polls = context.seat().counters.all_polls();
+    if std::mem::replace(&mut watch.own_polls, own_polls) != own_polls {
+        watch.quiet_since = None;
+        shared.lookout.resign(context.seat);
+        return None;
+    }
     let activity = shared.total_polls();
     if watch.quiet_since.replace(activity) == Some(activity) {
         watch.quiet_since = None;
