@@ -1,4 +1,5 @@
-//! Models of handing a value over: giving against taking, against another waker, against leaving.
+//! Models of handing a value over: giving against taking, against another waker, against leaving and closing; and
+//! waiting for the taker to leave.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg divisi_loom" cargo test -p divisi-task --release --test 'loom_*'
@@ -89,5 +90,67 @@ fn hand_over_give_against_leaving() {
         let came_back = gives.join().unwrap();
         assert!(!(taken && came_back));
         assert_eq!(StdArc::strong_count(&counted), 1);
+    });
+}
+
+/// The taker closes while the value comes: it takes it all the same, or it comes back to the giver.
+#[test]
+fn hand_over_give_against_closing() {
+    loom::model(|| {
+        let (giver, mut taker) = hand_over::pair();
+        let gives = thread::spawn(move || giver.give(value()).is_err_and(|back| read(&back) == 7));
+        let polled = taker.poll_take(&mut Context::from_waker(Waker::noop()));
+        taker.close();
+        let taken = match polled {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => taker.try_take().expect("after a close, it is known"),
+        };
+        let taken = taken.is_some_and(|given| read(&given) == 7);
+        let came_back = gives.join().unwrap();
+        assert!(taken != came_back);
+    });
+}
+
+/// The giver waits for the taker to go, with another waker in its second poll, while it goes: it is not left waiting.
+#[test]
+fn hand_over_waiting_against_leaving() {
+    for close in [true, false] {
+        loom::model(move || {
+            let (mut giver, mut taker) = hand_over::pair::<()>();
+            let leaves = thread::spawn(move || {
+                if close {
+                    taker.close();
+                }
+                drop(taker);
+            });
+            let polled = giver.poll_unwanted(&mut Context::from_waker(Waker::noop()));
+            if polled.is_pending() {
+                // Hangs if only the first waker was woken.
+                block_on(poll_fn(|cx| giver.poll_unwanted(cx)));
+            }
+            assert!(giver.is_unwanted() && giver.give(()).is_err());
+            leaves.join().unwrap();
+        });
+    }
+}
+
+/// The giver, whose waker is in place, gives while the taker, whose waker is in place too, closes.
+#[test]
+fn hand_over_both_wait() {
+    loom::model(|| {
+        let (mut giver, mut taker) = hand_over::pair();
+        let noop = &mut Context::from_waker(Waker::noop());
+        assert!(taker.poll_take(noop).is_pending());
+        let gives = thread::spawn(move || {
+            let noop = &mut Context::from_waker(Waker::noop());
+            let unwanted = giver.poll_unwanted(noop).is_ready();
+            let came_back = giver.give(value()).is_err_and(|back| read(&back) == 7);
+            assert!(came_back || !unwanted);
+            came_back
+        });
+        taker.close();
+        let taken = taker.try_take().flatten();
+        let taken = taken.is_some_and(|given| read(&given) == 7);
+        assert!(taken != gives.join().unwrap());
     });
 }
