@@ -4,9 +4,10 @@ use std::fmt;
 use std::future::poll_fn;
 use std::panic::Location;
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use divisi_task::current;
+use divisi_task::freeze::{self, Mode};
 use divisi_task::wait_list::{Turn, Waiter};
 
 use crate::blocking::block_on;
@@ -91,24 +92,48 @@ impl Condvar {
         let cell = guard.cell();
         let mut guard = Some(guard);
         let mut waiter = pin!(Waiter::new(&self.inner, Ticket::default()));
-        poll_fn(|cx| {
-            match waiter.as_mut().poll_turn(cx) {
-                Turn::Free => {
-                    Inner::begin(waiter.as_mut(), cx);
-                    // It is in the list now: who gets the lock and notifies finds it.
+        loop {
+            poll_fn(|cx| {
+                let polled = waiter.as_mut().poll_proceed(cx);
+                if polled.is_pending() && freeze::mode() != Mode::Live {
+                    // Nobody polls it again to unlock, and a clean-up may want the lock.
                     guard = None;
                 }
-                Turn::Waiting => {}
-                Turn::Chosen => return Poll::Ready(()),
+                let charge = ready!(polled);
+                match waiter.as_mut().poll_turn(cx) {
+                    Turn::Free => {
+                        Inner::begin(waiter.as_mut(), cx);
+                        // It is in the list now: who gets the lock and notifies finds it.
+                        guard = None;
+                    }
+                    Turn::Waiting => {}
+                    Turn::Chosen => {
+                        charge.made_progress();
+                        return Poll::Ready(());
+                    }
+                }
+                current::note_wait(awaited_at);
+                Poll::Pending
+            })
+            .await;
+            // Accepted only with the lock: until then the notification can still be passed on, as it is by one that goes no further.
+            let mut lock = pin!(MutexGuard::lock_again(cell, awaited_at));
+            let mut passed_on = false;
+            let locked = poll_fn(|cx| {
+                let polled = lock.as_mut().poll(cx);
+                if polled.is_pending() && freeze::mode() != Mode::Live {
+                    waiter.as_mut().leave();
+                    passed_on = true;
+                }
+                polled
+            })
+            .await;
+            if !passed_on {
+                waiter.accept();
+                return locked;
             }
-            current::note_wait(awaited_at);
-            Poll::Pending
-        })
-        .await;
-        // Accepted only with the lock: until then the notification can still be passed on.
-        let guard = MutexGuard::lock_again(cell, awaited_at).await;
-        waiter.accept();
-        guard
+            guard = Some(locked);
+        }
     }
 
     /// Waits as long as `condition` holds, which it is asked under the lock; not at all if it does not hold.

@@ -5,9 +5,13 @@
 
 mod support;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use divisi_sync::{Barrier, Condvar, Event, Mutex, Notify, RwLock, Semaphore, queue};
+use divisi_task::budget;
+use divisi_task::freeze::{self, Mode};
 use support::Spawned;
 
 fn lock(mutex: &Arc<Mutex<i32>>) -> Spawned<divisi_sync::OwnedMutexGuard<i32>> {
@@ -276,6 +280,69 @@ fn a_dropped_condvar_wait_leaves_the_mutex_unlocked() {
     drop(waiter);
     assert!(shared.0.try_lock().is_some());
     assert_eq!(shared.1.waiting(), 0);
+}
+
+#[test]
+fn a_frozen_condvar_wait_passes_its_notification_on() {
+    let shared = Shared::default();
+    let (mut first, second) = (wait(&shared), wait(&shared));
+    shared.1.notify_one();
+    assert!(first.is_woken() && !second.is_woken());
+    freeze::with(Mode::Frozen, || assert!(first.poll().is_pending()));
+    assert!(second.is_woken());
+    assert_eq!(second.ready(), 0);
+}
+
+#[test]
+fn a_condvar_wait_frozen_while_it_locks_again_passes_its_notification_on() {
+    let shared = Shared::default();
+    let (mut first, second) = (wait(&shared), wait(&shared));
+    let guard = shared.0.try_lock().unwrap();
+    shared.1.notify_one();
+    assert!(first.poll().is_pending(), "it waits for the lock now");
+    freeze::with(Mode::LastTry, || assert!(first.poll().is_pending()));
+    assert!(second.is_woken());
+    drop(guard);
+    assert_eq!(second.ready(), 0);
+    // It waits for another.
+    assert!(first.poll().is_pending());
+    assert_eq!(shared.1.notify_all(), 1);
+    assert_eq!(first.ready(), 0);
+}
+
+#[test]
+fn a_frozen_condvar_wait_unlocks_and_is_in_no_list() {
+    let shared = Shared::default();
+    let guard = shared.0.try_lock().unwrap();
+    {
+        let mut waits = pin!(shared.1.wait(guard));
+        let mut cx = Context::from_waker(Waker::noop());
+        freeze::with(Mode::Frozen, || {
+            assert!(waits.as_mut().poll(&mut cx).is_pending());
+        });
+        assert!(shared.0.try_lock().is_some());
+        assert_eq!(shared.1.waiting(), 0);
+    }
+}
+
+#[test]
+fn a_condvar_wait_without_budget_has_not_begun() {
+    let (mutex, condition) = (Mutex::new(0), Condvar::new());
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut waits = pin!(condition.wait(mutex.try_lock().unwrap()));
+    budget::limited(|| {
+        while let Poll::Ready(charge) = budget::poll_proceed(&mut cx) {
+            charge.made_progress();
+        }
+        assert!(waits.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(condition.waiting(), 0);
+        assert!(mutex.try_lock().is_none(), "it has not unlocked");
+        budget::reset();
+        assert!(waits.as_mut().poll(&mut cx).is_pending());
+        assert!(mutex.try_lock().is_some());
+        assert_eq!(condition.notify_all(), 1);
+        assert!(waits.as_mut().poll(&mut cx).is_ready());
+    });
 }
 
 #[test]
