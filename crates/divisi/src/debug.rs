@@ -5,7 +5,7 @@
 
 mod holds;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
 use divisi_task::TaskId;
@@ -86,6 +86,9 @@ pub fn call_graph_of(handle: &Handle) -> CallGraph {
     CallGraph::of(handle.tasks())
 }
 
+/// Deeper tasks are written at this depth, or not at all: lines stay readable.
+const DEEPEST: usize = 40;
+
 /// See [`dump`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -105,7 +108,6 @@ pub struct CallGraph {
 }
 
 /// A task in a [`CallGraph`].
-#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CallNode {
     /// The task.
@@ -174,6 +176,60 @@ impl CallGraph {
     }
 }
 
+impl Clone for CallNode {
+    /// Without recursion, as all that is done with a graph.
+    fn clone(&self) -> CallNode {
+        let mut order = vec![self];
+        let mut next = 0;
+        while next < order.len() {
+            let node: &CallNode = order[next];
+            order.extend(&node.children);
+            next += 1;
+        }
+        // From the last one on, each finds its children at the end of what is made and has no parent yet: the order is one level after the other.
+        let mut made = VecDeque::new();
+        for node in order.into_iter().rev() {
+            let children = made.split_off(made.len() - node.children.len());
+            made.push_front(CallNode {
+                task: node.task.clone(),
+                children: children.into(),
+            });
+        }
+        made.pop_front()
+            .expect("the first in the order is this one")
+    }
+}
+
+impl fmt::Debug for CallNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&Shown(self, 0), f)
+    }
+}
+
+/// A node as `Debug` shows it, and its depth. Below the [deepest](DEEPEST) only numbers are shown, as each level has a frame on the stack.
+struct Shown<'a>(&'a CallNode, usize);
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        struct Level<'a>(&'a [CallNode], usize);
+        impl fmt::Debug for Level<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let shown = self.0.iter().map(|node| Shown(node, self.1));
+                f.debug_list().entries(shown).finish()
+            }
+        }
+        let &Shown(CallNode { task, children }, depth) = self;
+        let mut shown = f.debug_struct("CallNode");
+        shown.field("task", task);
+        if depth < DEEPEST {
+            shown.field("children", &Level(children, depth + 1));
+        } else {
+            shown.field("children", &children.len());
+        }
+        shown.finish()
+    }
+}
+
 impl Drop for CallNode {
     /// A long chain must not overflow the stack when it is dropped.
     fn drop(&mut self) {
@@ -186,8 +242,6 @@ impl Drop for CallNode {
 
 impl fmt::Display for CallGraph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// Deeper ones are written at this depth: lines stay readable.
-        const DEEPEST: usize = 40;
         let mut result = Ok(());
         self.walk(|node, depth| {
             if result.is_ok() {

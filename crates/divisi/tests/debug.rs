@@ -102,6 +102,37 @@ fn a_chain_of_a_hundred_thousand_tasks_is_shown_and_dropped_without_recursion() 
     assert_eq!(graph.roots.len(), 1);
     assert_eq!(graph.tasks(), LENGTH);
     assert_eq!(graph.to_string().lines().count(), LENGTH);
+    let copy = graph.clone();
+    assert_eq!(copy.to_string(), graph.to_string());
+    assert_eq!(format!("{copy:#?}"), format!("{graph:#?}"));
+}
+
+#[test]
+fn a_copy_of_a_graph_keeps_every_task_in_its_place() {
+    fn tree(width: usize, depth: usize) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            for child in 0..width * depth.min(1) {
+                drop(named(&format!("{depth}/{child}"), tree(child, depth - 1)));
+            }
+            std::future::pending::<()>().await;
+        })
+    }
+    let runtime = one_worker();
+    let graph = runtime.block_on(async {
+        drop(named("left", tree(4, 3)));
+        drop(named("right", tree(3, 3)));
+        // 1 + 4 + 6 + 4 and 1 + 3 + 3 + 1: each child has as many as there are before it.
+        settle(23).await;
+        debug::call_graph()
+    });
+    let copy = graph.clone();
+    assert_eq!(copy.tasks(), 23);
+    assert_eq!(copy.to_string(), graph.to_string());
+    assert_eq!(format!("{copy:?}"), format!("{graph:?}"));
+    assert_eq!(
+        names(&copy.roots[0].clone().children),
+        names(&graph.roots[0].children)
+    );
 }
 
 #[test]
