@@ -2,13 +2,13 @@
 
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use divisi::channel::oneshot;
-use divisi::cleanup::{ExitStack, defer, exit_stack, finally, finally_owned};
+use divisi::cleanup::{Exit, ExitStack, defer, exit_stack, finally, finally_owned, scoped, with};
 use divisi::future::poll_once;
 use divisi::group::Ready;
 use divisi::runtime::Report;
@@ -271,17 +271,52 @@ async fn a_panicking_waker_does_not_stop_a_cancellation() {
     assert!(ended.await.is_err());
 }
 
+/// Ends `future` by a time-out, which must not be what it is told when it is polled again.
+async fn poll_after_a_timeout<F: Future>(mut future: Pin<&mut F>) {
+    assert!(timeout(ms(1), future.as_mut()).await.is_err());
+    let again = catch_unwind(AssertUnwindSafe(|| {
+        drop(future.poll(&mut Context::from_waker(Waker::noop())));
+    }));
+    let panic = again.expect_err("it must not wait for ever");
+    let text = panic_text(&*panic);
+    assert!(text.contains("polled again outside"), "{text}");
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    match panic.downcast_ref::<String>() {
+        Some(text) => text,
+        None => panic.downcast_ref::<&str>().unwrap(),
+    }
+}
+
 #[divisi::test(clock = "virtual")]
 async fn a_scope_that_was_cut_off_by_reference_says_so_when_it_is_polled_again() {
     let scope = CancelScope::new();
-    let mut inside = Box::pin(scope.run(pending::<()>()));
-    assert!(timeout(ms(1), &mut inside).await.is_err());
-    let again = catch_unwind(AssertUnwindSafe(|| {
-        inside
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-    }));
-    let panic = again.unwrap_err();
-    let text = panic.downcast_ref::<&str>().unwrap();
-    assert!(text.contains("polled again outside"), "{text}");
+    poll_after_a_timeout(pin!(scope.run(pending::<()>()))).await;
+}
+
+#[divisi::test(clock = "virtual")]
+async fn a_clean_up_whose_body_was_cut_off_by_reference_says_so_when_it_is_polled_again() {
+    let mut cleaned = 0;
+    poll_after_a_timeout(pin!(finally(pending::<()>(), async || cleaned += 1))).await;
+    assert_eq!(cleaned, 1);
+    poll_after_a_timeout(pin!(finally(sleep(ms(5)), async || {
+        sleep(ms(1)).await;
+        cleaned += 1;
+    })))
+    .await;
+    assert_eq!(cleaned, 2);
+    poll_after_a_timeout(pin!(finally_owned(pending::<()>(), async || ()))).await;
+    poll_after_a_timeout(pin!(exit_stack(async |_| pending::<()>().await))).await;
+    let resource = scoped(
+        async || Ok::<_, std::io::Error>(()),
+        async |(), exit| {
+            assert_eq!(exit, Exit::Cancelled);
+            Ok(())
+        },
+    );
+    let used = with(resource, async |_| {
+        pending::<Result<(), std::io::Error>>().await
+    });
+    poll_after_a_timeout(pin!(used)).await;
 }

@@ -1,7 +1,7 @@
 //! The first half of every clean-up: the body, until it ends in one way or another.
 
 use std::any::Any;
-use std::future::{Future, pending};
+use std::future::Future;
 use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use super::{Exit, hand_over};
 use crate::runtime::{Report, panic_message};
 use crate::scope::node::Hold;
-use crate::scope::{Cut, Step, stack};
+use crate::scope::{Cut, Step, stack, stand_still};
 
 pin_project! {
     /// Runs a body until it has a value, panics, or has to be given up because a scope around it was cancelled. From the first poll on, the
@@ -58,7 +58,7 @@ impl<F: Future> Future for Body<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if !std::mem::replace(this.begun, true) {
+        if !mem::replace(this.begun, true) {
             *this.hold = stack::current_node().map(Hold::new);
         }
         if let Some(hold) = this.hold {
@@ -109,13 +109,13 @@ impl<T> Ended<T> {
         matches!(self.how, How::Value(_))
     }
 
-    /// Goes on as the body ended: with its value or its panic; or not at all, and then the scopes around end.
+    /// Goes on as the body ended: with its value or its panic; or not at all, and then the scopes around end. Panics if it is polled after those.
     pub(super) async fn finish(mut self) -> T {
-        drop(self.hold.take());
+        let around = self.hold.take().map(|hold| hold.node().clone());
         match mem::replace(&mut self.how, How::Cut) {
             How::Value(value) => value,
             How::Panicked(panic) => resume_unwind(panic),
-            How::Cut => pending().await,
+            How::Cut => match stand_still(around).await {},
         }
     }
 }

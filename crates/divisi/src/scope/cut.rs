@@ -1,5 +1,7 @@
 //! The part that all scopes have in common: polling a content that may be cut off.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -10,6 +12,27 @@ use super::node::Node;
 use super::roots;
 use super::stack::{self, Kind};
 use crate::time::Instant;
+
+/// What somebody hears who polls again what was cut off.
+const ELSEWHERE: &str = "a scope, task group or clean-up was cancelled with the scope around it (a timeout, say), and is polled again outside of that: it can go no \
+                         further. Do not give such a future by reference (`timeout(limit, &mut future)`) to poll it again; spawn it and await its handle so";
+
+/// What follows a content that ended because the scope `around` it was cancelled: nothing, and that scope ends.
+///
+/// # Panics
+///
+/// If it is polled outside of that scope, where it would stand still for ever.
+pub(crate) async fn stand_still(around: Option<Arc<Node>>) -> Infallible {
+    // What is in no scope but that of its task ends with the task.
+    let around = around.filter(|around| !around.is_root());
+    poll_fn(|_cx| {
+        if let (Some(around), Mode::Live) = (&around, freeze::mode()) {
+            assert!(stack::contains(around), "{ELSEWHERE}");
+        }
+        Poll::Pending
+    })
+    .await
+}
 
 /// How far a scope's content has come.
 pub(crate) enum Step<T> {
@@ -181,11 +204,7 @@ impl Cut {
             return;
         }
         if let Some(around) = self.node.as_ref().and_then(|node| node.cut_off_by()) {
-            assert!(
-                stack::contains(&around),
-                "a scope or task group was cancelled with the scope around it (a timeout, say), and is polled again outside of that: it can go no \
-                 further. Do not give such a future by reference (`timeout(limit, &mut future)`) to poll it again; spawn it and await its handle so"
-            );
+            assert!(stack::contains(&around), "{ELSEWHERE}");
         }
     }
 

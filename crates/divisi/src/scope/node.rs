@@ -325,6 +325,11 @@ impl Hold {
         Hold { node, place }
     }
 
+    /// What it holds.
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
     /// Wakes this one when a scope around it is cancelled.
     pub(crate) fn set_waker(&self, waker: &Waker) {
         {
