@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use divisi::cleanup::{
-    Exit, defer, exit_stack, finally, finally_owned, finally_within, scoped, with,
+    Exit, Resource, TryExitStack, defer, exit_stack, finally, finally_owned, finally_within,
+    scoped, try_exit_stack, with,
 };
 use divisi::runtime::Report;
 use divisi::time::{Instant, sleep, timeout};
@@ -16,7 +17,7 @@ fn ms(ms: u64) -> Duration {
 }
 
 /// What happened, and when.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Log(Arc<Mutex<Vec<(u128, String)>>>, Instant);
 
 impl Log {
@@ -544,6 +545,132 @@ async fn an_exit_stack_unwinds_when_it_is_cancelled_or_dropped() {
     divisi::future::or(async { drop(body(&log).await) }, sleep(ms(1))).await;
     sleep(ms(5)).await;
     expect(&log, &[(14, "1"), (15, "0")]);
+}
+
+/// Opens and closes in a log, and fails to close if it is told to.
+#[derive(Debug)]
+struct Session {
+    name: &'static str,
+    log: Log,
+    fails: bool,
+}
+
+impl Session {
+    fn new(name: &'static str, log: &Log) -> Session {
+        let log = log.clone();
+        Session {
+            name,
+            log,
+            fails: false,
+        }
+    }
+}
+
+impl Resource for Session {
+    type Item = Session;
+    type Error = std::io::Error;
+
+    async fn open(self) -> Result<Session, std::io::Error> {
+        sleep(ms(1)).await;
+        self.log.push(&format!("open {}", self.name));
+        Ok(self)
+    }
+
+    async fn close(session: Session, exit: Exit) -> Result<(), std::io::Error> {
+        sleep(ms(1)).await;
+        session
+            .log
+            .push(&format!("close {} {exit:?}", session.name));
+        if session.fails {
+            return Err(std::io::Error::other(format!("{} failed", session.name)));
+        }
+        Ok(())
+    }
+}
+
+#[divisi::test(clock = "virtual")]
+async fn what_was_entered_is_closed_last_first_in_one_order_with_the_other_clean_ups() {
+    let log = Log::new();
+    let errors = try_exit_stack(async |stack| {
+        let mut first = stack.enter(Session::new("a", &log).open().await?, Session::close);
+        let between = log.clone();
+        stack.defer(async move || between.push("deferred"));
+        let mut second = stack.enter(Session::new("b", &log).open().await?, Session::close);
+        assert_eq!(stack.len(), 3);
+        (first.fails, second.fails) = (true, true);
+        Ok::<_, std::io::Error>(7)
+    })
+    .await
+    .unwrap_err();
+    let texts: Vec<_> = errors.errors().iter().map(ToString::to_string).collect();
+    assert_eq!(texts, ["b failed", "a failed"]);
+    assert_eq!(errors.into_value().unwrap(), 7);
+    expect(
+        &log,
+        &[
+            (1, "open a"),
+            (2, "open b"),
+            (3, "close b Done"),
+            (3, "deferred"),
+            (4, "close a Done"),
+        ],
+    );
+}
+
+#[divisi::test(clock = "virtual")]
+async fn what_was_entered_is_told_how_the_body_ended() {
+    let log = Log::new();
+    let failed = try_exit_stack(async |stack| {
+        let _one = stack.enter(Session::new("one", &log).open().await?, Session::close);
+        Err::<(), _>(std::io::Error::other("no"))
+    });
+    assert!(failed.await.unwrap().is_err());
+    expect(&log, &[(1, "open one"), (2, "close one Failed")]);
+
+    let body = async |stack: TryExitStack| {
+        let _one = stack.enter(Session::new("one", &log).open().await?, Session::close);
+        pending::<Result<(), std::io::Error>>().await
+    };
+    assert!(timeout(ms(8), try_exit_stack(body)).await.is_err());
+    expect(&log, &[(3, "open one"), (11, "close one Cancelled")]);
+    // Dropped, it is closed at the root of the runtime.
+    divisi::future::or(async { drop(try_exit_stack(body).await) }, sleep(ms(8))).await;
+    sleep(ms(5)).await;
+    expect(&log, &[(12, "open one"), (20, "close one Cancelled")]);
+
+    let in_task = log.clone();
+    let panics = try_exit_stack(async move |stack| {
+        let _one = stack.enter(Session::new("one", &in_task).open().await?, Session::close);
+        if stack.len() == 1 {
+            panic!("the body");
+        }
+        Ok::<_, std::io::Error>(())
+    });
+    assert!(divisi::spawn(panics).await.unwrap_err().is_panic());
+    expect(&log, &[(25, "open one"), (26, "close one Panicked")]);
+}
+
+#[divisi::test(clock = "virtual")]
+async fn what_outlives_its_exit_stack_is_an_error_and_closed_when_it_is_dropped() {
+    let log = Log::new();
+    let errors = try_exit_stack(async |stack| {
+        let session = Session::new("one", &log).open().await?;
+        Ok::<_, std::io::Error>((stack.enter(session, Session::close), stack))
+    })
+    .await
+    .unwrap_err();
+    assert_eq!(errors.errors().len(), 1);
+    let text = errors.to_string();
+    assert!(
+        text.contains("cleanup.rs") && text.contains("still in use"),
+        "{text}"
+    );
+    let (entered, stack) = errors.into_value().unwrap();
+    expect(&log, &[(1, "open one")]);
+    drop(entered);
+    sleep(ms(5)).await;
+    expect(&log, &[(2, "close one Done")]);
+    drop(stack);
 }
 
 #[divisi::test(clock = "virtual")]

@@ -6,20 +6,22 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::mem::take;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use parking_lot::Mutex;
 
-use super::ended::Body;
+use super::ended::{Body, Ended};
 use super::orphan::{self, Owned};
 use super::running::Running;
 use super::sealed::Outcome as _;
-use super::{Failed, Problem, Success};
+use super::{Exit, Failed, Problem, Success};
 
 /// Runs `body` with a stack of clean-ups that it can add to, and then the clean-ups, the last one first. Python's `AsyncExitStack`.
 ///
 /// Each clean-up runs however the body and the others ended, as that of [`finally`](super::finally) does, and has the same limit.
+///
+/// [`try_exit_stack`](super::try_exit_stack) is for things that are opened, and closed in a way that depends on how the body ended.
 ///
 /// ```
 /// use divisi::cleanup::exit_stack;
@@ -58,39 +60,50 @@ where
     B: FnOnce(ExitStack) -> F,
     F: Future,
 {
-    let at = Location::caller();
-    async move {
-        let mut left = Left {
-            stack: ExitStack::default(),
-            running: None,
-            errors: Vec::new(),
-            panicked: None,
-            at,
-        };
-        let ended = Body::new(body(left.stack.clone()), at).await;
-        while let Some((cleanup, at)) = left.next() {
-            let result = Running::new(cleanup, None, at).await;
-            match result {
-                Ok(Some(failed)) if ended.has_value() => left.errors.push(failed),
-                Err(Problem::Panicked(panic)) if ended.has_value() && left.panicked.is_none() => {
-                    left.panicked = Some(panic);
-                }
-                other => Problem::settle(other, false, at),
+    unwinding(body, Ended::exit, Location::caller())
+}
+
+/// The future of every exit stack. `exit_of` says how the body ended.
+pub(super) async fn unwinding<B, F>(
+    body: B,
+    exit_of: impl FnOnce(&Ended<F::Output>) -> Exit,
+    at: &'static Location<'static>,
+) -> Result<F::Output, ExitErrors<F::Output>>
+where
+    B: FnOnce(ExitStack) -> F,
+    F: Future,
+{
+    let mut left = Left {
+        stack: ExitStack::default(),
+        running: None,
+        errors: Vec::new(),
+        panicked: None,
+        at,
+    };
+    let ended = Body::new(body(left.stack.clone()), at).await;
+    left.stack.ends(exit_of(&ended));
+    while let Some((cleanup, at)) = left.next() {
+        let result = Running::new(cleanup, None, at).await;
+        match result {
+            Ok(Some(failed)) if ended.has_value() => left.errors.push(failed),
+            Err(Problem::Panicked(panic)) if ended.has_value() && left.panicked.is_none() => {
+                left.panicked = Some(panic);
             }
+            other => Problem::settle(other, false, at),
         }
-        let (errors, panicked) = (take(&mut left.errors), left.panicked.take());
-        drop(left);
-        let value = ended.finish().await;
-        if let Some(panic) = panicked {
-            errors.into_iter().for_each(|error| error.report(at));
-            std::panic::resume_unwind(panic);
-        }
-        if errors.is_empty() {
-            Ok(value)
-        } else {
-            let errors = errors.into_iter().map(|error| error.0).collect();
-            Err(ExitErrors { value, errors })
-        }
+    }
+    let (errors, panicked) = (take(&mut left.errors), left.panicked.take());
+    drop(left);
+    let value = ended.finish().await;
+    if let Some(panic) = panicked {
+        errors.into_iter().for_each(|error| error.report(at));
+        std::panic::resume_unwind(panic);
+    }
+    if errors.is_empty() {
+        Ok(value)
+    } else {
+        let errors = errors.into_iter().map(|error| error.0).collect();
+        Err(ExitErrors { value, errors })
     }
 }
 
@@ -103,7 +116,11 @@ struct Stack {
     cleanups: Vec<Deferred>,
     /// The last one has run, or the future of the exit stack was dropped.
     closed: bool,
+    exit: HowItEnded,
 }
+
+/// How the body ended; nothing before that, nor if it was dropped. Apart from the stack, which owns the clean-ups that look at it.
+type HowItEnded = Arc<OnceLock<Exit>>;
 
 /// A clean-up, and where it was set up.
 type Deferred = (Owned, &'static Location<'static>);
@@ -119,7 +136,10 @@ impl ExitStack {
         F: Future<Output: Success> + Send + 'static,
     {
         let cleanup: Owned = Box::pin(async move { cleanup().await.failure() });
-        let at = Location::caller();
+        self.push(cleanup, Location::caller());
+    }
+
+    pub(super) fn push(&self, cleanup: Owned, at: &'static Location<'static>) {
         let late = {
             let mut stack = self.0.lock();
             if stack.closed {
@@ -132,6 +152,15 @@ impl ExitStack {
         if let Some(cleanup) = late {
             orphan::adopt(cleanup, at);
         }
+    }
+
+    pub(super) fn how_it_ended(&self) -> HowItEnded {
+        self.0.lock().exit.clone()
+    }
+
+    fn ends(&self, exit: Exit) {
+        // It ends once only.
+        let _ = self.0.lock().exit.set(exit);
     }
 
     /// How many clean-ups there are.

@@ -8,6 +8,7 @@
 //! | [`with`] and [`Resource`], [`scoped`] | after the use of something that was opened | as `finally` |
 //! | [`finally_owned`] | after a body | runs at the root of the runtime |
 //! | [`exit_stack`] | after a body that says while it runs what is to be done, last first | what is left runs at the root of the runtime |
+//! | [`try_exit_stack`] | the same for a body that opens things, which are closed after it | as `exit_stack` |
 //! | [`defer`] | when a guard is dropped | |
 //!
 //! What holds for all of them:
@@ -21,6 +22,7 @@
 //! * What goes wrong in a clean-up that nobody would hear of is reported to the exception handler.
 
 mod ended;
+mod entered;
 mod exit_stack;
 mod finally;
 mod guards;
@@ -33,6 +35,7 @@ use std::error::Error;
 use std::panic::{Location, resume_unwind};
 use std::time::Duration;
 
+pub use entered::{Entered, TryExitStack, try_exit_stack};
 pub use exit_stack::{ExitErrors, ExitStack, exit_stack};
 pub use finally::{finally, finally_owned, finally_within};
 pub use guards::{Deferred, defer};
