@@ -59,7 +59,7 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 pub enum RecvError {
     /// This receiver has missed so many values. The next receive gets the oldest one that is kept.
     Lagged(u64),
-    /// All senders are gone, and all values have been received.
+    /// The channel was closed or all senders are gone, and all values have been received.
     Closed,
 }
 
@@ -70,7 +70,7 @@ pub enum TryRecvError {
     Empty,
     /// This receiver has missed so many values. The next receive gets the oldest one that is kept.
     Lagged(u64),
-    /// All senders are gone, and all values have been received.
+    /// The channel was closed or all senders are gone, and all values have been received.
     Closed,
 }
 
@@ -90,7 +90,9 @@ impl fmt::Display for RecvError {
                 f,
                 "this receiver was too slow and has missed {missed} values: receive more often, or make the channel larger"
             ),
-            Self::Closed => f.write_str("all senders are gone: there is nothing more to receive"),
+            Self::Closed => f.write_str(
+                "the channel is closed, or all senders are gone: there is nothing more to receive",
+            ),
         }
     }
 }

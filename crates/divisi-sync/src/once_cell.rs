@@ -1,5 +1,6 @@
 //! A value that is made once.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -107,6 +108,58 @@ impl<T> OnceCell<T> {
         }
     }
 
+    /// As [`get_or_init`](Self::get_or_init), with a function that is not async, and blocks this thread while another one
+    /// makes the value. Not for async code, whose worker it would block. If `make` needs the value of this cell, it waits
+    /// for itself, for ever.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let cell = divisi_sync::OnceCell::new();
+    /// std::thread::scope(|threads| {
+    ///     for _ in 0..2 {
+    ///         threads.spawn(|| assert_eq!(*cell.get_or_init_blocking(|| 6 * 7), 42));
+    ///     }
+    /// });
+    /// assert_eq!(cell.get(), Some(&42));
+    /// ```
+    #[track_caller]
+    pub fn get_or_init_blocking(&self, make: impl FnOnce() -> T) -> &T {
+        let Ok(value) = self.get_or_try_init_blocking(|| Ok::<T, Infallible>(make()));
+        value
+    }
+
+    /// As [`get_or_try_init`](Self::get_or_try_init), with a function that is not async, and blocks this thread while
+    /// another one makes the value. Not for async code, whose worker it would block. If `make` needs the value of this
+    /// cell, it waits for itself, for ever.
+    ///
+    /// # Errors
+    ///
+    /// That of `make`. The cell stays empty then, and the next one who waits tries with its own function.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let port = divisi_sync::OnceCell::new();
+    /// assert!(port.get_or_try_init_blocking(|| "none".parse::<u16>()).is_err());
+    /// assert_eq!(port.get_or_try_init_blocking(|| "443".parse::<u16>()), Ok(&443));
+    /// ```
+    #[track_caller]
+    pub fn get_or_try_init_blocking<E>(
+        &self,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<&T, E> {
+        if let Some(value) = self.get() {
+            return Ok(value);
+        }
+        let _permit = self.makes.acquire_blocking(1).expect(NEVER_CLOSED);
+        if let Some(value) = self.get() {
+            return Ok(value);
+        }
+        let value = make()?;
+        Ok(self.put(value))
+    }
+
     /// The value, if it was made.
     pub fn into_inner(self) -> Option<T> {
         self.value.into_inner()
@@ -136,5 +189,53 @@ impl<T: fmt::Debug> fmt::Debug for OnceCell<T> {
                 .field(&format_args!("<empty>"))
                 .finish(),
         }
+    }
+}
+
+#[cfg(all(test, not(divisi_loom)))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+    use crate::blocking::block_on;
+
+    #[test]
+    fn threads_and_futures_make_one_value_together() {
+        const THREADS: usize = 4;
+        let (cell, made, start) = (OnceCell::new(), AtomicUsize::new(0), Barrier::new(THREADS));
+        let make = || made.fetch_add(1, Ordering::Relaxed);
+        thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let (cell, start) = (&cell, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    let value = match thread % 2 {
+                        0 => cell.get_or_init_blocking(make),
+                        _ => block_on(cell.get_or_init(async || make())),
+                    };
+                    assert_eq!(*value, 0);
+                });
+            }
+        });
+        assert_eq!(made.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn after_a_failure_or_a_panic_the_next_blocking_maker_begins_anew() {
+        let cell = OnceCell::new();
+        let panics = AssertUnwindSafe(|| cell.get_or_init_blocking(|| panic!("as it should")));
+        assert!(catch_unwind(panics).is_err());
+        thread::scope(|scope| {
+            let failed = cell.get_or_try_init_blocking(|| {
+                // It may come to wait before this one has failed.
+                scope.spawn(|| assert_eq!(*cell.get_or_init_blocking(|| 2), 2));
+                Err("no luck")
+            });
+            assert_eq!(failed, Err("no luck"));
+        });
+        assert_eq!(*cell.get_or_init_blocking(|| 3), 2);
     }
 }

@@ -312,6 +312,27 @@ fn a_value_is_dropped_when_all_have_seen_it_and_the_last_gets_the_value_itself()
 }
 
 #[test]
+fn a_closed_broadcast_lets_receivers_drain_and_wakes_those_who_wait() {
+    let (sender, mut behind) = broadcast::channel(2);
+    sender.send(1).unwrap();
+    let mut waiting = sender.subscribe();
+    let mut waits = Spawned::new(async move { waiting.recv().await });
+    assert!(waits.poll().is_pending());
+    let clones = [sender.clone(), sender.clone()];
+    assert!(!sender.is_closed());
+    clones[0].close();
+    sender.close();
+    assert_eq!(waits.ready(), Err(RecvError::Closed));
+    assert!(sender.is_closed() && sender.clone().is_closed() && behind.is_closed());
+    assert_eq!(sender.send(2).unwrap_err().0, 2);
+    assert_eq!(behind.try_recv(), Ok(1));
+    assert_eq!(behind.try_recv(), Err(broadcast::TryRecvError::Closed));
+    let mut late = clones[1].subscribe();
+    drop((sender, clones));
+    assert_eq!(late.try_recv(), Err(broadcast::TryRecvError::Closed));
+}
+
+#[test]
 fn a_dropped_broadcast_receive_loses_nothing() {
     let (sender, receiver) = broadcast::channel(2);
     let mut values = receiver.into_stream();

@@ -18,6 +18,7 @@ pub(super) struct State<T> {
     /// The number of the first of `values`; values are numbered from 0. A 64-bit number does not wrap in a lifetime.
     first: u64,
     capacity: usize,
+    /// How many can send: none any more after a close.
     senders: usize,
     receivers: usize,
 }
@@ -62,7 +63,7 @@ impl<T> Chan<T> {
         let mut wakers = Wakers::new();
         let mut locked = self.waiters.lock();
         let receivers = locked.receivers;
-        if receivers == 0 {
+        if receivers == 0 || locked.senders == 0 {
             drop(locked);
             return Err(SendError(
                 Arc::into_inner(value).expect("nobody else has it yet"),
@@ -87,14 +88,26 @@ impl<T> Chan<T> {
 
     /// A sender more.
     pub(super) fn add_sender(&self) {
-        self.waiters.lock().senders += 1;
+        let mut locked = self.waiters.lock();
+        if locked.senders > 0 {
+            locked.senders += 1;
+        }
     }
 
     /// A sender less: without any, nobody waits for news.
     pub(super) fn remove_sender(&self) {
+        self.change_senders(|senders| senders.saturating_sub(1));
+    }
+
+    /// No sender any more.
+    pub(super) fn close(&self) {
+        self.change_senders(|_| 0);
+    }
+
+    fn change_senders(&self, change: fn(usize) -> usize) {
         let mut wakers = Wakers::new();
         let mut locked = self.waiters.lock();
-        locked.senders -= 1;
+        locked.senders = change(locked.senders);
         if locked.senders == 0 {
             while locked.choose(NEWS, &mut wakers) {}
         }

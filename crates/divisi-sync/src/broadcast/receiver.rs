@@ -38,7 +38,7 @@ impl<T> Receiver<T> {
         self.len() == 0
     }
 
-    /// Whether all senders are gone. There may be values left.
+    /// Whether the channel was closed, or all senders are gone. There may be values left.
     pub fn is_closed(&self) -> bool {
         self.chan.waiters.lock().senders() == 0
     }

@@ -22,9 +22,34 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     ///
-    /// The value comes back if there is no receiver.
+    /// The value comes back if there is no receiver, or the channel was closed.
     pub fn send(&self, value: T) -> Result<usize, SendError<T>> {
         self.chan.send(value)
+    }
+
+    /// Lets nothing be sent any more, by no clone either. Receivers get what was sent before, then they are told that the
+    /// channel is closed, as they are when the last sender is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use divisi_sync::broadcast::{self, TryRecvError};
+    ///
+    /// let (sender, mut receiver) = broadcast::channel(4);
+    /// let other = sender.clone();
+    /// sender.send("last").unwrap();
+    /// sender.close();
+    /// assert!(other.send("too late").is_err());
+    /// assert_eq!(receiver.try_recv(), Ok("last"));
+    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Closed));
+    /// ```
+    pub fn close(&self) {
+        self.chan.close();
+    }
+
+    /// Whether the channel was closed.
+    pub fn is_closed(&self) -> bool {
+        self.chan.waiters.lock().senders() == 0
     }
 
     /// One more receiver, for what is sent from now on.

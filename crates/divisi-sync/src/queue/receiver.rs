@@ -87,6 +87,13 @@ impl<T> Receiver<T> {
         block_on(self.recv())
     }
 
+    /// As [`recv_tracked`](Self::recv_tracked), and blocks this thread. Not for async code, whose worker it would block.
+    /// [`Sender::join_blocking`](super::Sender::join_blocking) has an example.
+    #[track_caller]
+    pub fn recv_tracked_blocking(&self) -> Option<Tracked<T>> {
+        block_on(self.recv_tracked())
+    }
+
     /// The values as a stream, which ends when there will be none. Each counts as done when it comes out.
     pub fn into_stream(self) -> Values<T> {
         Values {

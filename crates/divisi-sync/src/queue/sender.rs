@@ -125,6 +125,34 @@ impl<T> Sender<T> {
         Join::new(&self.chan)
     }
 
+    /// As [`join`](Self::join), and blocks this thread. Not for async code, whose worker it would block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    ///
+    /// let sum = AtomicU32::new(0);
+    /// let (sender, receiver) = divisi_sync::queue::bounded(2);
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| {
+    ///         while let Some(number) = receiver.recv_tracked_blocking() {
+    ///             sum.fetch_add(*number, Ordering::Relaxed);
+    ///         }
+    ///     });
+    ///     for number in 1..=3 {
+    ///         sender.send_blocking(number).unwrap();
+    ///     }
+    ///     sender.join_blocking();
+    ///     assert_eq!(sum.load(Ordering::Relaxed), 6);
+    ///     sender.close();
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn join_blocking(&self) {
+        block_on(self.join());
+    }
+
     /// How many values there are to receive.
     pub fn len(&self) -> usize {
         self.chan.waiters.lock().len()
