@@ -39,7 +39,7 @@ impl<T> From<SendError<T>> for TrySendError<T> {
     }
 }
 
-const CLOSED: &str = "the value was not sent: the receiving end is gone, or has closed the channel";
+const CLOSED: &str = "the value was not sent: the receiving end is gone, or the channel was closed";
 
 impl<T> fmt::Display for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
