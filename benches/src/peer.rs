@@ -47,7 +47,7 @@ pub trait Oneshot: Peer {
 
 /// Timers.
 pub trait Time: Peer {
-    /// Waits that long.
+    /// Waits that long, from the call and not from the first poll.
     fn sleep(duration: Duration) -> impl Future<Output = ()> + Send;
 
     /// Gives the future that long; `None` when it was not done in time.

@@ -100,11 +100,16 @@ impl Oneshot for Smol {
 }
 
 impl Time for Smol {
-    async fn sleep(duration: Duration) {
-        Timer::after(duration).await;
+    /// The timer is made by the call, as everywhere: its time runs from there.
+    fn sleep(duration: Duration) -> impl Future<Output = ()> + Send {
+        let timer = Timer::after(duration);
+        async move {
+            timer.await;
+        }
     }
 
-    /// smol has no timeout of its own: this is the form its documentation gives.
+    /// smol has no timeout of its own: this is the form its documentation gives. The time runs from the first poll that finds the future pending, as
+    /// divisi's does.
     async fn timeout<F: Future + Send>(duration: Duration, future: F) -> Option<F::Output>
     where
         F::Output: Send,

@@ -2,6 +2,10 @@
 //!
 //! tokio has its own, and smol is used with async-lock, async-channel and async-broadcast. Where one has nothing of the kind it gets the best that there
 //! is: smol tokio's `watch`, which needs no runtime, and both governor's limiter.
+//!
+//! governor's limiter has the clock that it has by default: `quanta`'s, which reads the processor's time stamp counter and scales it by a factor measured
+//! once. divisi's has the clock of its runtime, which is the system's: limits and timers must agree for as long as a process lives, and tests move both.
+//! Most of the difference between them is the price of that.
 
 use std::{future::Future, num::NonZeroU32, time::Duration};
 

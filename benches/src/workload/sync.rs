@@ -196,6 +196,7 @@ fn broadcast<P: FullPeer>(peer: &P, operations: u64) -> Measured {
     })
 }
 
+/// Passes that are not refused: a look at the clock (not the same one for all: see `peers/sync.rs`) and a change of one word.
 fn limiter_alone<P: FullPeer>(peer: &P, operations: u64) -> Measured {
     in_a_task(peer, operations, SERIES, || async {
         let limiter = P::limiter();

@@ -249,6 +249,7 @@ fn blocking<P: FullPeer, const TASKS: u64>(peer: &P, operations: u64) -> Measure
     )
 }
 
+/// tokio looks at the clock when a timeout is made; the time of divisi's and smol's runs from the first poll that has to wait, which these never come to.
 fn timeout_ready<P: FullPeer>(peer: &P, operations: u64) -> Measured {
     in_a_task(peer, operations, TIMEOUTS, || async {
         for _ in 0..TIMEOUTS / TIMEOUTS_A_POLL {
@@ -261,7 +262,7 @@ fn timeout_ready<P: FullPeer>(peer: &P, operations: u64) -> Measured {
     })
 }
 
-/// Sleeps that are made and dropped without a poll, as there.
+/// Sleeps that are made and dropped without a poll, as there: a look at the clock, for the time runs from the call.
 fn sleep_dropped<P: FullPeer>(peer: &P, operations: u64) -> Measured {
     in_a_task(peer, operations, TIMEOUTS, || async {
         for _ in 0..TIMEOUTS / TIMEOUTS_A_POLL {

@@ -42,6 +42,7 @@ pub enum Mode {
 }
 
 /// The mode of the poll that this thread is in.
+#[inline]
 pub fn mode() -> Mode {
     with_thread(|thread| thread.mode.get())
 }

@@ -40,6 +40,8 @@ use crate::context;
 
 const LANE: usize = 0;
 
+const NANOS_PER_SEC: u64 = 1_000_000_000;
+
 /// The flag of the word; the arrival time is in the bits above.
 const SLOW: u64 = 1;
 
@@ -146,8 +148,12 @@ impl Line {
     fn now(&self) -> u64 {
         let now = context::now();
         let start = *self.start.get_or_init(|| now);
-        let since = now.saturating_duration_since(start).as_nanos();
-        u64::try_from(since).unwrap_or(u64::MAX).min(u64::MAX >> 1)
+        let since = now.saturating_duration_since(start);
+        // On the path of every pass: no 128-bit arithmetic.
+        let nanos = since.as_secs().saturating_mul(NANOS_PER_SEC);
+        nanos
+            .saturating_add(since.subsec_nanos().into())
+            .min(u64::MAX >> 1)
     }
 
     pub(super) fn instant(&self, at: u64) -> crate::time::Instant {
@@ -155,9 +161,9 @@ impl Line {
         crate::time::Instant::from_std(start) + Duration::from_nanos(at)
     }
 
-    /// Passes without the lock, or tells when that may be. `None`: the lock must be taken.
+    /// Passes without the lock, or tells when that may be: the arrival times before and after. `None`: the lock must be taken.
     #[inline]
-    fn pass_fast(&self, now: u64, weight: u64) -> Option<Result<Charge, u64>> {
+    fn pass_fast(&self, now: u64, weight: u64) -> Option<Result<(u64, u64), u64>> {
         let fast = self.fast?;
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
@@ -177,15 +183,7 @@ impl Line {
                 Ordering::Relaxed,
             );
             match swapped {
-                Ok(_) => {
-                    return Some(Ok(Charge {
-                        weight,
-                        due: now,
-                        now,
-                        change: None,
-                        arrival: Some((before.into(), after.into())),
-                    }));
-                }
+                Ok(_) => return Some(Ok((before, after))),
                 Err(actual) => word = actual,
             }
         }
@@ -293,29 +291,35 @@ impl Line {
     }
 
     /// Passes if that is possible now and nobody waits; otherwise tells when it may be, at the earliest.
-    pub(super) fn try_pass(&self, weight: u64) -> Result<Charge, Duration> {
+    pub(super) fn try_pass(&self, weight: u64) -> Result<(), Duration> {
         let now = self.now();
         let outcome = match self.pass_fast(now, weight) {
-            Some(outcome) => outcome,
-            None => {
-                let mut after = After::default();
-                let mut locked = self.list.lock();
-                self.catch_up(&mut locked, now, &mut after);
-                let outcome = if locked.waiting(LANE) == 0 {
-                    match locked.schedule.due(now, weight) {
-                        due if due <= now => Ok(locked.schedule.charge(due, now, weight)),
-                        due => Err(due),
-                    }
-                } else {
-                    // Whoever comes now passes after all of them.
-                    let all = locked.queued.saturating_add(weight).min(self.max_weight);
-                    Err(locked.schedule.due(now, all).max(now + 1))
-                };
-                self.leave(&mut locked);
-                outcome
-            }
+            Some(outcome) => outcome.map(|_| ()),
+            None => self.try_pass_locked(now, weight),
         };
         outcome.map_err(|due| Duration::from_nanos(due - now))
+    }
+
+    /// As `try_pass`, under the lock; says when, not after what time.
+    fn try_pass_locked(&self, now: u64, weight: u64) -> Result<(), u64> {
+        let mut after = After::default();
+        let mut locked = self.list.lock();
+        self.catch_up(&mut locked, now, &mut after);
+        let outcome = if locked.waiting(LANE) == 0 {
+            match locked.schedule.due(now, weight) {
+                due if due <= now => {
+                    locked.schedule.charge(due, now, weight);
+                    Ok(())
+                }
+                due => Err(due),
+            }
+        } else {
+            // Whoever comes now passes after all of them.
+            let all = locked.queued.saturating_add(weight).min(self.max_weight);
+            Err(locked.schedule.due(now, all).max(now + 1))
+        };
+        self.leave(&mut locked);
+        outcome
     }
 
     /// As `try_pass`, under the lock and for one who then waits: `None`.
@@ -523,8 +527,15 @@ impl<H: Stable<Target = Line>> Future for Wait<H> {
                 },
                 Turn::Free => {
                     let line = waiter.handle().clone();
-                    if let Some(Ok(charge)) = line.pass_fast(line.now(), weight) {
-                        break Some(Ok(charge));
+                    let now = line.now();
+                    if let Some(Ok((before, after))) = line.pass_fast(now, weight) {
+                        break Some(Ok(Charge {
+                            weight,
+                            due: now,
+                            now,
+                            change: None,
+                            arrival: Some((before.into(), after.into())),
+                        }));
                     }
                     let home = &mut *this.home;
                     let mut after = After::default();
