@@ -16,6 +16,7 @@ macro_rules! acquire_future {
         }
 
         impl<$a $(, $t: ?Sized $(+ $bound)?)?> $name<$a $(, $t)?> {
+            #[inline]
             #[track_caller]
             fn new(source: $handle, permits: usize) -> Self {
                 let awaited_at = std::panic::Location::caller();
@@ -28,6 +29,7 @@ macro_rules! acquire_future {
         impl<$a $(, $t: ?Sized $(+ $bound)?)?> Future for $name<$a $(, $t)?> {
             type Output = $output;
 
+            #[inline]
             fn poll(
                 self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,

@@ -26,14 +26,19 @@
 //!
 //! # Inside
 //!
-//! The values, each with the number of receivers that have it to come, are under one short lock with those who wait.
-//! A receiver remembers the number of the value that it wants next; it waits only if that has not been sent, under
-//! the lock; a sender puts the value in under the lock and wakes all.
+//! Each value is in a ring, under a short lock of its own, with its number and the number of receivers that have it to
+//! come. A receiver remembers the number of the value that it wants next. If that is in the ring, it takes it, so that
+//! receivers that are not at the same value do not meet.
+//!
+//! Whatever else there is, is under one lock, with those who wait: how many values were sent, and which ring it is. A sender holds
+//! it while it puts a value in, takes out the one that is overtaken by that, and moves all to a larger ring if need be; then it wakes all.
+//! A receiver that does not find its value looks again under that lock: it has missed the value, or had an outgrown ring, which is empty, or waits.
 //!
 //! Model: `tests/loom_channels.rs`.
 
 mod chan;
 mod receiver;
+mod ring;
 mod sender;
 
 use std::fmt;
@@ -50,8 +55,8 @@ pub use sender::Sender;
 #[must_use]
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a channel needs room for one value at least");
-    let chan = Chan::new(capacity);
-    (Sender::new(chan.clone()), Receiver::new(chan, 0))
+    let (chan, cursor) = Chan::new(capacity);
+    (Sender::new(chan.clone()), Receiver::new(chan, cursor))
 }
 
 /// Nothing was received.

@@ -64,6 +64,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// Dropping the future loses the place in the queue and nothing else. If it was handed the lock already, the next
     /// one gets it.
+    #[inline]
     #[track_caller]
     pub fn lock(&self) -> Lock<'_, T> {
         Lock::new(&self.cell, 1)

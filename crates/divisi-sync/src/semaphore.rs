@@ -75,6 +75,7 @@ impl Semaphore {
     ///
     /// Dropping the future loses the place in the queue and nothing else. A permit that it was given already goes to
     /// the next.
+    #[inline]
     #[track_caller]
     pub fn acquire(&self) -> AcquirePermits<'_> {
         AcquirePermits::new(&self.permits, 1)
@@ -90,6 +91,7 @@ impl Semaphore {
     /// # Cancel safety
     ///
     /// As [`acquire`](Self::acquire).
+    #[inline]
     #[track_caller]
     pub fn acquire_many(&self, permits: usize) -> AcquirePermits<'_> {
         AcquirePermits::new(&self.permits, permits)
@@ -275,6 +277,7 @@ permit_methods!([<'a>] SemaphorePermit<'a>, &'a Permits);
 permit_methods!([] OwnedSemaphorePermit, Owned);
 
 impl From<permits::Closed> for AcquireError {
+    #[inline]
     fn from(_: permits::Closed) -> Self {
         Self(())
     }

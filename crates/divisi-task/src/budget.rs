@@ -44,15 +44,19 @@ pub(crate) const UNLIMITED: u8 = u8::MAX;
 /// `Ready` with a [`Charge`] on which the operation later says whether it [made
 /// progress](Charge::made_progress). `Pending`, with the task woken already, if the budget of this poll is
 /// spent: the caller returns `Pending` too. Outside any task it is always `Ready`.
+#[inline]
 pub fn poll_proceed(cx: &mut Context<'_>) -> Poll<Charge> {
-    let left = with_thread(|thread| thread.budget.get());
-    if left == 0 {
+    let charged = with_thread(|thread| {
+        let left = thread.budget.get();
+        let counted = left != UNLIMITED;
+        if left != 0 && counted {
+            thread.budget.set(left - 1);
+        }
+        (left != 0).then_some(counted)
+    });
+    let Some(counted) = charged else {
         return refuse(cx);
-    }
-    let counted = left != UNLIMITED;
-    if counted {
-        with_thread(|thread| thread.budget.set(left - 1));
-    }
+    };
     Poll::Ready(Charge {
         counted,
         here: PhantomData,
@@ -120,23 +124,30 @@ pub struct Charge {
 
 impl Charge {
     /// The operation did something: the charge is spent.
+    #[inline]
     pub fn made_progress(mut self) {
         self.counted = false;
     }
 }
 
 impl Drop for Charge {
+    #[inline]
     fn drop(&mut self) {
         if self.counted {
-            with_thread(|thread| {
-                let left = thread.budget.get();
-                // At most the limit, if the charge was kept across polls.
-                if left < LIMIT && thread.mode.get() != Mode::Frozen {
-                    thread.budget.set(left + 1);
-                }
-            });
+            give_back();
         }
     }
+}
+
+/// Out of the way of what made progress.
+fn give_back() {
+    with_thread(|thread| {
+        let left = thread.budget.get();
+        // At most the limit, if the charge was kept across polls.
+        if left < LIMIT && thread.mode.get() != Mode::Frozen {
+            thread.budget.set(left + 1);
+        }
+    });
 }
 
 impl fmt::Debug for Charge {

@@ -44,6 +44,7 @@ thread_local_const! {
     };
 }
 
+#[inline]
 pub(crate) fn with_thread<R>(f: impl FnOnce(&ThreadState) -> R) -> R {
     THREAD.with(f)
 }

@@ -38,7 +38,7 @@ pub use self::acquire::Acquire;
 pub use self::grant::Grant;
 use self::word::{AtomicWord, Word};
 use crate::sync::const_fn;
-use crate::wait_list::{Locked, Queue, WaitList, Wakers};
+use crate::wait_list::{Queue, WaitList, Wakers};
 
 /// The largest number of permits that can be counted.
 pub const MAX_PERMITS: usize = word::MAX;
@@ -115,6 +115,7 @@ pub(crate) mod sealed {
 }
 
 impl sealed::Sealed for Permits {
+    #[inline]
     fn permits(&self, _: sealed::Token) -> &Permits {
         self
     }
@@ -199,6 +200,7 @@ impl Permits {
 
 impl Core {
     /// Takes permits if they are there and nobody waits.
+    #[inline]
     fn take(&self, wanted: usize) -> Result<(), Refused> {
         let mut word = self.word.load();
         loop {
@@ -242,6 +244,7 @@ impl Core {
     }
 
     /// Gives permits back, or new ones out, as `add` adds them.
+    #[inline]
     fn release(&self, permits: usize, add: fn(Word, usize) -> Word) {
         let mut word = self.word.load();
         while !word.has_waiters() {
@@ -250,17 +253,14 @@ impl Core {
                 Err(actual) => word = actual,
             }
         }
-        self.serve(self.waiters.lock(), permits, add);
+        self.serve(permits, add);
     }
 
-    /// Gives permits to those who wait.
-    fn serve(
-        &self,
-        mut waiters: Locked<'_, (), Ticket>,
-        permits: usize,
-        add: fn(Word, usize) -> Word,
-    ) {
+    /// Gives permits to those who wait. Out of the way of those who need not.
+    #[inline(never)]
+    fn serve(&self, permits: usize, add: fn(Word, usize) -> Word) {
         let mut wakers = Wakers::new();
+        let mut waiters = self.waiters.lock();
         let mut word = self.word.load();
         while !word.has_waiters() {
             match self.word.change(word, add(word, permits)) {
@@ -295,6 +295,7 @@ fn add_checked(word: Word, permits: usize) -> Word {
 
 /// For permits that are given back, where nobody expects a panic. There are too many only if new ones were made while all
 /// that can be counted were out or there: those beyond are done away with.
+#[inline]
 fn add_saturating(word: Word, permits: usize) -> Word {
     word.with_permits(word.permits().saturating_add(permits).min(MAX_PERMITS))
 }
@@ -313,7 +314,7 @@ impl Queue for Core {
             // Closed: nobody waits.
             (true, false) => {}
             // Who was behind it may be satisfied with what there is.
-            (false, _) => self.serve(self.waiters.lock(), 0, add_saturating),
+            (false, _) => self.serve(0, add_saturating),
         }
     }
 }

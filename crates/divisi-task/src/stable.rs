@@ -53,12 +53,14 @@ impl<H: Stable, T: ?Sized> Held<H, T> {
     ///     Held::new(Arc::new(|_| ()), move |_| other)
     /// }
     /// ```
+    #[inline]
     pub fn new(handle: H, part: for<'a> fn(&'a H::Target) -> &'a T) -> Self {
         let part = NonNull::from(part(&handle));
         Self { handle, part }
     }
 
     /// The handle that this one was made from.
+    #[inline]
     pub fn whole(&self) -> &H {
         &self.handle
     }
@@ -67,6 +69,7 @@ impl<H: Stable, T: ?Sized> Held<H, T> {
 impl<H, T: ?Sized> Deref for Held<H, T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         // SAFETY: `part` was found, for any lifetime that the reference to the target of `handle` may have, by a
         // function that captures nothing; so it lies in the target or is static. `Stable` says that it stays valid as

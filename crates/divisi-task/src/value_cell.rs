@@ -93,6 +93,7 @@ impl<T: ?Sized> ValueCell<T> {
 }
 
 impl<T: ?Sized> Sealed for ValueCell<T> {
+    #[inline]
     fn permits(&self, _: Token) -> &Permits {
         &self.permits
     }
@@ -125,6 +126,7 @@ impl<H: Stable<Target = ValueCell<T>>, T: ?Sized> Exclusive<H, T> {
     /// # Panics
     ///
     /// If these are not all.
+    #[inline]
     pub fn new(grant: Grant<H>) -> Self {
         assert!(
             grant.permits() == grant.source().total,
@@ -171,6 +173,7 @@ impl<H: Stable<Target = ValueCell<T>>, T: ?Sized + Sync> Shared<H, T> {
 impl<H: Stable<Target = ValueCell<T>>, T: ?Sized> Deref for Exclusive<H, T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         // SAFETY: we have all permits of this cell, so nobody else reaches the value; nor do we by another way as
         // long as `self` is borrowed.
@@ -179,6 +182,7 @@ impl<H: Stable<Target = ValueCell<T>>, T: ?Sized> Deref for Exclusive<H, T> {
 }
 
 impl<H: Stable<Target = ValueCell<T>>, T: ?Sized> DerefMut for Exclusive<H, T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as in `deref`, and `self` is borrowed mutably.
         self.grant
@@ -191,6 +195,7 @@ impl<H: Stable<Target = ValueCell<T>>, T: ?Sized> DerefMut for Exclusive<H, T> {
 impl<H: Stable<Target = ValueCell<T>>, T: ?Sized> Deref for Shared<H, T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         // SAFETY: we have a permit of this cell, so nobody has all, and nobody changes the value.
         self.grant.source().value.with(|value| unsafe { &*value })

@@ -1,11 +1,12 @@
 //! What both ends share.
 
-use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use divisi_task::wait_list::{Queue, WaitList, Wakers};
 
 use super::RecvError;
+use super::ring::Ring;
 use crate::mpsc::SendError;
 
 pub(super) struct Chan<T> {
@@ -13,20 +14,22 @@ pub(super) struct Chan<T> {
 }
 
 pub(super) struct State<T> {
-    /// The values that somebody has to see yet, oldest first.
-    values: VecDeque<Slot<T>>,
-    /// The number of the first of `values`; values are numbered from 0. A 64-bit number does not wrap in a lifetime.
-    first: u64,
-    capacity: usize,
+    /// Values are put into it under this lock, and taken out of it by receivers without.
+    ring: Arc<Ring<T>>,
+    /// The number of the value that is sent next; values are numbered from 0. A 64-bit number does not wrap in a lifetime.
+    next: u64,
+    capacity: u64,
     /// How many can send: none any more after a close.
     senders: usize,
     receivers: usize,
 }
 
-struct Slot<T> {
-    value: Arc<T>,
-    /// How many receivers have not seen it.
-    unseen: usize,
+/// How far a receiver has come.
+pub(super) struct Cursor<T> {
+    /// The channel's ring, or an empty one that it had before.
+    ring: Arc<Ring<T>>,
+    /// The number of the value that it wants.
+    next: u64,
 }
 
 /// Those who wait for a value.
@@ -45,16 +48,18 @@ impl<T> Queue for Chan<T> {
 }
 
 impl<T> Chan<T> {
-    pub(super) fn new(capacity: usize) -> Arc<Self> {
-        Arc::new(Self {
-            waiters: WaitList::new(State {
-                values: VecDeque::new(),
-                first: 0,
-                capacity,
-                senders: 1,
-                receivers: 1,
-            }),
-        })
+    /// With one sender and one receiver, whose cursor it is.
+    pub(super) fn new(capacity: usize) -> (Arc<Self>, Cursor<T>) {
+        let state = State {
+            ring: Arc::new(Ring::new(capacity)),
+            next: 0,
+            capacity: capacity as u64,
+            senders: 1,
+            receivers: 1,
+        };
+        let cursor = state.cursor(0);
+        let waiters = WaitList::new(state);
+        (Arc::new(Self { waiters }), cursor)
     }
 
     pub(super) fn send(&self, value: T) -> Result<usize, SendError<T>> {
@@ -69,16 +74,7 @@ impl<T> Chan<T> {
                 Arc::into_inner(value).expect("nobody else has it yet"),
             ));
         }
-        let overtaken = if locked.values.len() == locked.capacity {
-            locked.first += 1;
-            locked.values.pop_front()
-        } else {
-            None
-        };
-        locked.values.push_back(Slot {
-            value,
-            unseen: receivers,
-        });
+        let overtaken = locked.put(value);
         while locked.choose(NEWS, &mut wakers) {}
         drop(locked);
         wakers.wake_all();
@@ -115,46 +111,69 @@ impl<T> Chan<T> {
         wakers.wake_all();
     }
 
-    /// A receiver more, and the number of the first value that it sees.
-    pub(super) fn add_receiver(&self) -> u64 {
+    /// A receiver more, which sees what is sent from now on.
+    pub(super) fn add_receiver(&self) -> Cursor<T> {
         let mut locked = self.waiters.lock();
         locked.receivers += 1;
-        locked.next()
+        locked.cursor(locked.next)
     }
 
-    /// A receiver more, which sees what another sees that wants `next`.
-    pub(super) fn add_receiver_at(&self, next: u64) {
+    /// A receiver more, which sees what another sees.
+    pub(super) fn add_receiver_at(&self, other: &Cursor<T>) -> Cursor<T> {
         let mut locked = self.waiters.lock();
         locked.receivers += 1;
-        for slot in locked.from(next) {
-            slot.unseen += 1;
+        for number in locked.numbers_from(other) {
+            locked.ring.add_unseen(number);
         }
+        locked.cursor(other.next)
     }
 
-    /// A receiver less, which wanted `next`.
-    pub(super) fn remove_receiver(&self, next: u64) {
+    /// A receiver less.
+    pub(super) fn remove_receiver(&self, cursor: &Cursor<T>) {
         let mut locked = self.waiters.lock();
         locked.receivers -= 1;
-        for slot in locked.from(next) {
-            slot.unseen -= 1;
+        let mut seen = Vec::new();
+        for number in locked.numbers_from(cursor) {
+            seen.extend(locked.ring.take(number));
         }
-        let seen = locked.take_seen();
         drop(locked);
         drop(seen);
     }
 }
 
 impl<T> State<T> {
-    /// The number of the value that is sent next.
-    fn next(&self) -> u64 {
-        self.first + self.values.len() as u64
+    fn cursor(&self, next: u64) -> Cursor<T> {
+        Cursor {
+            ring: self.ring.clone(),
+            next,
+        }
     }
 
-    /// The values that a receiver still has to see that wants `next`.
-    fn from(&mut self, next: u64) -> impl Iterator<Item = &mut Slot<T>> {
-        let skipped = next.saturating_sub(self.first);
-        let skipped = usize::try_from(skipped).expect("no receiver is ahead of the senders");
-        self.values.iter_mut().skip(skipped)
+    /// The number of the oldest value that may be kept.
+    fn oldest(&self) -> u64 {
+        self.next.saturating_sub(self.capacity)
+    }
+
+    /// The numbers of the values that are there for a receiver.
+    fn numbers_from(&self, cursor: &Cursor<T>) -> Range<u64> {
+        cursor.next.max(self.oldest())..self.next
+    }
+
+    /// Keeps a value for all receivers. Returns the one that there is no room for any more.
+    fn put(&mut self, value: Arc<T>) -> Option<Arc<T>> {
+        let number = self.next;
+        self.next += 1;
+        let overtaken = number
+            .checked_sub(self.capacity)
+            .and_then(|number| self.ring.overtake(number));
+        if let Err(value) = self.ring.put(number, value, self.receivers) {
+            // What is in its place is not overtaken: so the ring is smaller than the capacity. In one twice as large,
+            // the place was not taken yet.
+            self.ring = Arc::new(self.ring.grow());
+            let put = self.ring.put(number, value, self.receivers);
+            assert!(put.is_ok(), "the larger half is empty");
+        }
+        overtaken
     }
 
     pub(super) fn senders(&self) -> usize {
@@ -167,44 +186,52 @@ impl<T> State<T> {
 
     /// How many values are kept.
     pub(super) fn len(&self) -> usize {
-        self.values.len()
+        // Receivers see values in order, so that those before one that all have seen, all have seen too.
+        let (mut first, mut end) = (self.oldest(), self.next);
+        while first < end {
+            let middle = first + (end - first) / 2;
+            if self.ring.keeps(middle) {
+                end = middle;
+            } else {
+                first = middle + 1;
+            }
+        }
+        count(first..self.next)
     }
 
-    /// How many values there are for a receiver that wants `next`, the missed ones not counted.
-    pub(super) fn len_from(&self, next: u64) -> usize {
-        let unseen = self.next() - next.max(self.first);
-        usize::try_from(unseen).expect("no more than are kept")
+    /// How many values there are for a receiver, the missed ones not counted.
+    pub(super) fn len_from(&self, cursor: &Cursor<T>) -> usize {
+        count(self.numbers_from(cursor))
     }
 
     /// The value that a receiver wants, or why there is none; `None` if it may still come.
-    pub(super) fn take(&mut self, next: &mut u64) -> Option<Result<Arc<T>, RecvError>> {
-        if *next < self.first {
-            let missed = self.first - *next;
-            *next = self.first;
+    pub(super) fn take(&mut self, cursor: &mut Cursor<T>) -> Option<Result<Arc<T>, RecvError>> {
+        let missed = self.oldest().saturating_sub(cursor.next);
+        if missed > 0 {
+            cursor.next += missed;
             return Some(Err(RecvError::Lagged(missed)));
         }
-        let Some(slot) = self.from(*next).next() else {
+        if cursor.next == self.next {
             return (self.senders == 0).then_some(Err(RecvError::Closed));
-        };
-        slot.unseen -= 1;
-        *next += 1;
-        if slot.unseen > 0 {
-            return Some(Ok(slot.value.clone()));
         }
-        // Receivers see values in order, so that those before it have been seen too.
-        debug_assert_eq!(*next, self.first + 1);
-        self.first += 1;
-        let slot = self.values.pop_front().expect("it is the first");
-        Some(Ok(slot.value))
+        if !Arc::ptr_eq(&cursor.ring, &self.ring) {
+            cursor.ring = self.ring.clone();
+        }
+        let value = cursor.take();
+        Some(Ok(value.expect("it is kept until all have seen it")))
     }
+}
 
-    /// The values that nobody has to see any more.
-    fn take_seen(&mut self) -> Vec<Arc<T>> {
-        let mut seen = Vec::new();
-        while self.values.front().is_some_and(|slot| slot.unseen == 0) {
-            self.first += 1;
-            seen.extend(self.values.pop_front().map(|slot| slot.value));
-        }
-        seen
+impl<T> Cursor<T> {
+    /// The value that the receiver wants, if it is where it was last seen to be kept. Otherwise [`State::take`] knows more.
+    #[inline]
+    pub(super) fn take(&mut self) -> Option<Arc<T>> {
+        let value = self.ring.take(self.next)?;
+        self.next += 1;
+        Some(value)
     }
+}
+
+fn count(numbers: Range<u64>) -> usize {
+    usize::try_from(numbers.end - numbers.start).expect("no more than are kept")
 }

@@ -11,26 +11,25 @@ use divisi_task::stable::Stable;
 use divisi_task::wait_list::{Turn, Waiter};
 use futures_core::Stream;
 
-use super::chan::{Chan, NEWS};
+use super::chan::{Chan, Cursor, NEWS};
 use super::{RecvError, TryRecvError};
 use crate::blocking::block_on;
 
 /// The receiving end. A clone receives what this one has not received yet.
 pub struct Receiver<T> {
     chan: Arc<Chan<T>>,
-    /// The number of the value that it wants.
-    next: u64,
+    cursor: Cursor<T>,
 }
 
 impl<T> Receiver<T> {
     /// For one receiver that `chan` counts already.
-    pub(super) fn new(chan: Arc<Chan<T>>, next: u64) -> Self {
-        Self { chan, next }
+    pub(super) fn new(chan: Arc<Chan<T>>, cursor: Cursor<T>) -> Self {
+        Self { chan, cursor }
     }
 
     /// How many values it can receive.
     pub fn len(&self) -> usize {
-        self.chan.waiters.lock().len_from(self.next)
+        self.chan.waiters.lock().len_from(&self.cursor)
     }
 
     /// Whether it has received everything that was sent.
@@ -58,7 +57,7 @@ impl<T: Clone> Receiver<T> {
     pub fn recv(&mut self) -> Recv<'_, T> {
         Recv {
             waiter: Waiter::new(&*self.chan, ()),
-            next: &mut self.next,
+            cursor: &mut self.cursor,
             awaited_at: Location::caller(),
         }
     }
@@ -69,7 +68,10 @@ impl<T: Clone> Receiver<T> {
     ///
     /// There is nothing new; or this receiver was too slow and has missed some; or there will be none.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        let taken = self.chan.waiters.lock().take(&mut self.next);
+        if let Some(value) = self.cursor.take() {
+            return Ok(Arc::unwrap_or_clone(value));
+        }
+        let taken = self.chan.waiters.lock().take(&mut self.cursor);
         let value = taken.ok_or(TryRecvError::Empty)??;
         Ok(Arc::unwrap_or_clone(value))
     }
@@ -95,8 +97,7 @@ impl<T: Clone> Receiver<T> {
 
 fn poll_recv<T: Clone, H: Stable<Target = Chan<T>>>(
     mut waiter: Pin<&mut Waiter<H>>,
-    chan: &Chan<T>,
-    next: &mut u64,
+    cursor: &mut Cursor<T>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<T, RecvError>> {
     let charge = ready!(waiter.as_mut().poll_proceed(cx));
@@ -107,11 +108,12 @@ fn poll_recv<T: Clone, H: Stable<Target = Chan<T>>>(
             waiter.as_mut().accept();
         }
     }
-    // Without the waker at first, which costs a clone.
-    let taken = chan.waiters.lock().take(next);
-    let taken = taken.or_else(|| waiter.join(NEWS, cx, |locked, ()| locked.take(next)));
-    let Some(taken) = taken else {
-        return Poll::Pending;
+    let taken = match cursor.take() {
+        Some(value) => Ok(value),
+        None => match waiter.join(NEWS, cx, |locked, ()| locked.take(cursor)) {
+            Some(taken) => taken,
+            None => return Poll::Pending,
+        },
     };
     charge.made_progress();
     Poll::Ready(taken.map(Arc::unwrap_or_clone))
@@ -123,7 +125,7 @@ pin_project_lite::pin_project! {
     pub struct Recv<'a, T> {
         #[pin]
         waiter: Waiter<&'a Chan<T>>,
-        next: &'a mut u64,
+        cursor: &'a mut Cursor<T>,
         awaited_at: &'static Location<'static>,
     }
 }
@@ -133,8 +135,7 @@ impl<T: Clone> Future for Recv<'_, T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let chan: &Chan<T> = this.waiter.handle();
-        let polled = poll_recv(this.waiter, chan, this.next, cx);
+        let polled = poll_recv(this.waiter, this.cursor, cx);
         if polled.is_pending() {
             current::note_wait(this.awaited_at);
         }
@@ -161,13 +162,8 @@ impl<T: Clone> Stream for Values<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let chan = &*this.receiver.chan;
-        match ready!(poll_recv(
-            this.waiter.as_mut(),
-            chan,
-            &mut this.receiver.next,
-            cx
-        )) {
+        let cursor = &mut this.receiver.cursor;
+        match ready!(poll_recv(this.waiter.as_mut(), cursor, cx)) {
             Err(RecvError::Closed) => Poll::Ready(None),
             item => Poll::Ready(Some(item)),
         }
@@ -176,17 +172,16 @@ impl<T: Clone> Stream for Values<T> {
 
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
-        self.chan.add_receiver_at(self.next);
         Self {
+            cursor: self.chan.add_receiver_at(&self.cursor),
             chan: self.chan.clone(),
-            next: self.next,
         }
     }
 }
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        self.chan.remove_receiver(self.next);
+        self.chan.remove_receiver(&self.cursor);
     }
 }
 

@@ -54,8 +54,8 @@ impl<T> Sender<T> {
 
     /// One more receiver, for what is sent from now on.
     pub fn subscribe(&self) -> Receiver<T> {
-        let next = self.chan.add_receiver();
-        Receiver::new(self.chan.clone(), next)
+        let cursor = self.chan.add_receiver();
+        Receiver::new(self.chan.clone(), cursor)
     }
 
     /// How many receivers there are.

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use super::sealed::Token;
 use super::{Closed, Core, Grant, LANE, Refused, Source, Ticket};
+use crate::budget::Charge;
 use crate::current;
 use crate::stable::{Held, Stable};
 use crate::wait_list::{Turn, Waiter};
@@ -32,6 +33,7 @@ where
     H::Target: Source,
 {
     /// For `permits`, at once if there are as many and nobody waits. `awaited_at` is what lists of tasks show.
+    #[inline]
     pub fn new(source: H, permits: usize, awaited_at: &'static Location<'static>) -> Self {
         let ticket = Ticket {
             wanted: permits,
@@ -50,11 +52,13 @@ where
     H::Target: Source,
 {
     /// What lists of tasks show.
+    #[inline]
     pub fn awaited_at(&self) -> &'static Location<'static> {
         self.awaited_at
     }
 }
 
+#[inline]
 fn core_of<S: Source + ?Sized>(source: &S) -> &Core {
     &source.permits(Token(())).0
 }
@@ -65,26 +69,52 @@ where
 {
     type Output = Result<Grant<H>, Closed>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (wanted, awaited_at) = (self.wanted, self.awaited_at);
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let wanted = self.wanted;
+        let waiter = self.as_mut().waiter();
+        let charge = ready!(waiter.poll_proceed(cx));
+        let waiter = self.as_mut().waiter();
+        if waiter.is_free() && waiter.handle().take(wanted).is_ok() {
+            charge.made_progress();
+            let source = waiter.handle().whole().clone();
+            return Poll::Ready(Ok(Grant::new(source, wanted)));
+        }
+        self.poll_contended(cx, charge)
+    }
+}
+
+impl<H: Stable> Acquire<H>
+where
+    H::Target: Source,
+{
+    #[inline]
+    fn waiter(self: Pin<&mut Self>) -> Pin<&mut Waiter<Held<H, Core>>> {
         // SAFETY: the field is pinned with its owner: it is never moved out, there is no `Drop`, and the type is
         // `Unpin` only if the field is.
-        let mut waiter = unsafe { self.map_unchecked_mut(|this| &mut this.waiter) };
-        let charge = ready!(waiter.as_mut().poll_proceed(cx));
+        unsafe { self.map_unchecked_mut(|this| &mut this.waiter) }
+    }
+
+    /// The poll of one who could not just take what it wants. Out of the way of those who can.
+    #[inline(never)]
+    fn poll_contended(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        charge: Charge,
+    ) -> Poll<Result<Grant<H>, Closed>> {
+        let (wanted, awaited_at) = (self.wanted, self.awaited_at);
+        let mut waiter = self.waiter();
         let outcome = match waiter.as_mut().poll_turn(cx) {
-            Turn::Free => match waiter.handle().take(wanted) {
-                Err(Refused::TooFew) => {
-                    let source = waiter.handle().clone();
-                    waiter.as_mut().join(LANE, cx, |_, ticket| {
-                        ticket.granted = false;
-                        match source.take_or_wait(wanted) {
-                            Err(Refused::TooFew) => None,
-                            outcome => Some(outcome.is_ok()),
-                        }
-                    })
-                }
-                outcome => Some(outcome.is_ok()),
-            },
+            Turn::Free => {
+                let source = waiter.handle().clone();
+                waiter.as_mut().join(LANE, cx, |_, ticket| {
+                    ticket.granted = false;
+                    match source.take_or_wait(wanted) {
+                        Err(Refused::TooFew) => None,
+                        outcome => Some(outcome.is_ok()),
+                    }
+                })
+            }
             Turn::Waiting => None,
             Turn::Chosen => Some(waiter.as_mut().accept().granted),
         };

@@ -23,6 +23,7 @@ where
     H::Target: Source,
 {
     /// Permits that were taken out of the source's word, or granted.
+    #[inline]
     pub(super) fn new(source: H, permits: usize) -> Self {
         Self { source, permits }
     }
@@ -39,11 +40,13 @@ where
     }
 
     /// How many.
+    #[inline]
     pub fn permits(&self) -> usize {
         self.permits
     }
 
     /// What they are from.
+    #[inline]
     pub fn source(&self) -> &H {
         &self.source
     }

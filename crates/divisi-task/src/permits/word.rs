@@ -18,27 +18,33 @@ pub(crate) const MAX: usize = usize::MAX >> SHIFT;
 pub(super) struct Word(usize);
 
 impl Word {
+    #[inline]
     pub(super) const fn new(permits: usize) -> Self {
         assert!(permits <= MAX, "more permits than can be counted");
         Self(permits << SHIFT)
     }
 
+    #[inline]
     pub(super) fn permits(self) -> usize {
         self.0 >> SHIFT
     }
 
+    #[inline]
     pub(super) fn is_closed(self) -> bool {
         self.0 & CLOSED != 0
     }
 
+    #[inline]
     pub(super) fn has_waiters(self) -> bool {
         self.0 & WAITERS != 0
     }
 
+    #[inline]
     pub(super) fn with_permits(self, permits: usize) -> Self {
         Self(Self::new(permits).0 | self.0 & (CLOSED | WAITERS))
     }
 
+    #[inline]
     pub(super) fn with_waiters(self, waiters: bool) -> Self {
         Self(if waiters {
             self.0 | WAITERS
@@ -47,6 +53,7 @@ impl Word {
         })
     }
 
+    #[inline]
     pub(super) fn closed(self) -> Self {
         Self(self.0 | CLOSED)
     }
@@ -73,12 +80,14 @@ impl AtomicWord {
 
     /// Synchronises nothing: what is concluded from it is checked by [`change`](Self::change), or the word belongs to
     /// the caller, who has acquired what it counts by the list's lock.
+    #[inline]
     pub(super) fn load(&self) -> Word {
         Word(self.0.load(Ordering::Relaxed))
     }
 
     /// Acquires what those did who gave the permits back that the value counts, and releases what this thread did
     /// before. Fails with the current value.
+    #[inline]
     pub(super) fn change(&self, from: Word, to: Word) -> Result<(), Word> {
         self.0
             .compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed)
@@ -88,6 +97,7 @@ impl AtomicWord {
 
     /// Changes the word while nobody else may: under the list's lock, with [`WAITERS`] set. Releases what this thread
     /// did or acquired before.
+    #[inline]
     pub(super) fn set(&self, to: Word) {
         self.0.store(to.0, Ordering::Release);
     }

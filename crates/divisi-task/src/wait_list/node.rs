@@ -34,6 +34,7 @@ pub(super) struct Place<T> {
 }
 
 impl<T> Node<T> {
+    #[inline]
     pub(super) fn new(ticket: T) -> Self {
         Self {
             standing: AtomicU8::new(FREE),
@@ -47,6 +48,7 @@ impl<T> Node<T> {
         }
     }
 
+    #[inline]
     pub(super) fn standing(&self) -> Standing {
         // Acquire: what the one who chose wrote into the place, and everything before that.
         match self.standing.load(Ordering::Acquire) {
@@ -58,6 +60,7 @@ impl<T> Node<T> {
 
     /// FREE to WAITING; WAITING to FREE: by the owner, under the lock. CHOSEN to FREE: by the owner, who is the only
     /// one to look.
+    #[inline]
     pub(super) fn set(&self, standing: Standing) {
         let standing = match standing {
             Standing::Free => FREE,

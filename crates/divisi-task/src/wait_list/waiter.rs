@@ -68,6 +68,7 @@ where
     H::Target: Queue<LANES>,
 {
     /// One who does not wait yet.
+    #[inline]
     pub fn new(handle: H, ticket: <H::Target as Queue<LANES>>::Ticket) -> Self {
         Self {
             handle,
@@ -78,13 +79,21 @@ where
     }
 
     /// The handle to the queue.
+    #[inline]
     pub fn handle(&self) -> &H {
         &self.handle
+    }
+
+    /// Whether it does not wait: [`poll_turn`](Self::poll_turn) would say [`Turn::Free`].
+    #[inline]
+    pub fn is_free(&self) -> bool {
+        self.node.standing() == Standing::Free
     }
 
     /// Asks for leave to poll what waits here, as [`budget::poll_proceed`] does; every future that waits in a list begins with it.
     ///
     /// In a future that is being [frozen](crate::freeze), one that gets none leaves the list: nobody polls it again to take what it would be given there.
+    #[inline]
     pub fn poll_proceed(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Charge> {
         let polled = budget::poll_proceed(cx);
         if polled.is_pending() {
@@ -103,13 +112,19 @@ where
     /// How it stands. While it waits, the context's waker becomes the one to be woken.
     ///
     /// In a future that is being [frozen](crate::freeze), one that waits leaves the list.
-    pub fn poll_turn(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Turn {
-        let this = self.as_mut().into_ref().get_ref();
-        match this.node.standing() {
-            Standing::Free => return Turn::Free,
-            Standing::Chosen => return Turn::Chosen,
-            Standing::Waiting => {}
+    #[inline]
+    pub fn poll_turn(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Turn {
+        match self.node.standing() {
+            Standing::Free => Turn::Free,
+            Standing::Chosen => Turn::Chosen,
+            Standing::Waiting => self.wait_on(cx),
         }
+    }
+
+    /// It waited when last looked at: replaces its waker.
+    #[inline(never)]
+    fn wait_on(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Turn {
+        let this = self.as_mut().into_ref().get_ref();
         if freeze::mode() != Mode::Live {
             // Chosen meanwhile or not: it leaves, and what it was given goes to the next.
             self.leave();
@@ -242,6 +257,7 @@ impl<H: Stable, const LANES: usize> Drop for Waiter<H, LANES>
 where
     H::Target: Queue<LANES>,
 {
+    #[inline]
     fn drop(&mut self) {
         // The common case, inlined: it never waited, or has accepted.
         if self.node.standing() != Standing::Free {
