@@ -43,8 +43,7 @@ pub(crate) fn enter<R>(
     deadline: Option<Instant>,
     f: impl FnOnce() -> R,
 ) -> R {
-    // While a thread ends it has no stack, and what is polled then has no scope. The entry is made in its place: moved there, it would be read back in
-    // larger pieces than it was just written in, for which processors wait.
+    // While a thread ends it has no stack, and what is polled then has no scope.
     let _ = STACK.try_with(|stack| {
         stack.borrow_mut().push(Entry {
             node: node.take(),
