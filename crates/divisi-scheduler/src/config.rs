@@ -44,6 +44,15 @@ pub(crate) const BUSY_LOOK: Duration = Duration::from_millis(1);
 /// The lookout's longest wait while all workers sleep but have run something lately; after one such wait without any
 /// activity it sleeps without limit.
 pub(crate) const QUIET_LOOK: Duration = Duration::from_millis(8);
+/// A poll this long keeps others waiting that could be answered at once: ten times the period at which the reactor is polled.
+pub(crate) const LONG_POLL: Duration = Duration::from_millis(1);
+/// Polls that are timed after some poll was found to be long: a run queue's worth.
+pub(crate) const TIMED_POLLS: u32 = 64;
+/// A worker that always has something else to run takes a task from the slow lane that often, so those make progress at half of a core's speed or
+/// so, with polls of ten milliseconds.
+pub(crate) const SLOW_TURN: Duration = Duration::from_millis(10);
+/// The looks of the monitor in a row without anybody taking from the slow lane after which what waits there goes to the injector: a second.
+pub(crate) const SLOW_PATIENCE: u32 = 100;
 /// How often the monitor looks while anything runs.
 pub(crate) const MONITOR_PERIOD: Duration = Duration::from_millis(10);
 /// How long `block_on` waits for seat 0 to be handed over by a worker that is inside a poll before it does without.

@@ -27,6 +27,8 @@ pub(crate) struct Context {
     pub(crate) core: RefCell<Option<Box<Core>>>,
     /// Set while the driver handles events: what it wakes goes to the run queue in order, and a peer is woken once at the end.
     pub(crate) in_driver: Cell<bool>,
+    /// So many polls to come are timed.
+    pub(crate) timed_polls: Cell<u32>,
 }
 
 impl Context {
@@ -36,6 +38,9 @@ impl Context {
 
     fn push(&self, task: Runnable, cause: Cause) {
         let seat = self.seat();
+        if self.shared.slow_lane.is_for(task.id()) {
+            return self.queue_slowly(task, cause);
+        }
         if cause == Cause::Woken && !self.in_driver.get() {
             // The task that was just woken most likely continues with data that is in this core's cache.
             if let Some(displaced) = seat.slot.replace(task) {
@@ -45,6 +50,21 @@ impl Context {
             }
         } else {
             self.queue(task);
+        }
+    }
+
+    fn queue_slowly(&self, task: Runnable, cause: Cause) {
+        let shared = &self.shared;
+        // This worker takes it back at once, sooner than a peer is awake.
+        let comes_back = cause == Cause::Yielded
+            && self.seat < shared.workers
+            && shared.slow_lane.is_empty()
+            && self.seat().queue_length() == 0
+            && shared.phase() == Phase::Running;
+        if comes_back {
+            shared.slow_lane.push(task);
+        } else {
+            shared.queue_slowly(task);
         }
     }
 
@@ -154,6 +174,7 @@ pub(crate) fn enter(shared: &Arc<Shared>, seat: usize, mut core: Box<Core>) -> E
         seat,
         core: RefCell::new(Some(core)),
         in_driver: Cell::new(false),
+        timed_polls: Cell::new(0),
     });
     CURRENT.with(|current| {
         let before = current.borrow_mut().replace(context.clone());

@@ -88,13 +88,29 @@ impl Idle {
         }
     }
 
+    /// The producer's half for work that only the first `seats` may take. Who searches already may be another, so that is not asked.
+    pub(crate) fn wake_among(&self, seats: usize) -> Option<usize> {
+        // Fence P of the module doc.
+        fence(Ordering::SeqCst);
+        self.claim_among(seats)
+    }
+
     /// Claims any parked worker; it counts as searching from here on.
     pub(crate) fn claim(&self) -> Option<usize> {
+        self.claim_among(self.seats)
+    }
+
+    fn claim_among(&self, seats: usize) -> Option<usize> {
         for (word_index, word) in self.parked.iter().enumerate() {
+            let in_word = seats.saturating_sub(word_index * BITS);
+            let mask = u64::MAX
+                .checked_shl(in_word as u32)
+                .map_or(u64::MAX, |others| !others);
             let mut bits = word.load(Ordering::SeqCst);
-            while bits != 0 {
+            while bits & mask != 0 {
+                let candidates = bits & mask;
                 // The lowest seat first: a light load stays on few, warm workers.
-                let bit = bits & bits.wrapping_neg();
+                let bit = candidates & candidates.wrapping_neg();
                 match word.compare_exchange(bits, bits & !bit, Ordering::SeqCst, Ordering::SeqCst) {
                     Ok(_) => {
                         self.searching.fetch_add(1, Ordering::SeqCst);
@@ -174,6 +190,17 @@ mod tests {
         assert!(idle.end_search());
         assert_eq!(idle.wake_for_work(), Some(69));
         assert!(idle.unpark(69));
+    }
+
+    #[test]
+    fn only_the_seats_that_may_take_it_are_woken_for_some_work() {
+        let idle = Idle::new(130, 130);
+        idle.park(66);
+        idle.park(129);
+        assert_eq!(idle.wake_among(66), None);
+        assert_eq!(idle.wake_among(67), Some(66));
+        assert_eq!(idle.wake_among(129), None);
+        assert_eq!(idle.wake_among(130), Some(129), "whoever searches");
     }
 
     #[test]

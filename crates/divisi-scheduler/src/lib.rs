@@ -47,6 +47,7 @@ mod root;
 mod scheduler;
 mod seat;
 mod shared;
+mod slow_lane;
 mod spare;
 mod sync;
 mod thread_state;

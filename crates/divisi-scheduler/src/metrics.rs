@@ -79,6 +79,8 @@ pub struct SchedulerMetrics {
     pub stalls: u64,
     /// Tasks that wait in the shared injector at the moment of the call, without those from threads of lowered priority.
     pub injector_length: usize,
+    /// Tasks whose polls take long and that wait for a worker with nothing else to do, at the moment of the call.
+    pub slow_lane_length: usize,
     /// Tasks that have not ended.
     pub live_tasks: usize,
     /// Wake-ups of the monitor thread so far.

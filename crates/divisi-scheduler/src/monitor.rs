@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use divisi_task::TaskState;
 
-use crate::config::MONITOR_PERIOD;
+use crate::config::{MONITOR_PERIOD, SLOW_PATIENCE};
 use crate::metrics::Counter;
 use crate::shared::{Phase, Shared};
 use crate::spare::{self, Stall, StallOutcome};
@@ -111,6 +111,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
     let mut reporter = Reporter::default();
     let mut polls_before = None;
     let mut quiet = 0;
+    let mut slow = (0, 0);
     while shared.phase() == Phase::Running {
         monitor.wakeups.add(1);
         let polls = shared.total_polls();
@@ -130,6 +131,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         thread::park_timeout(period);
         let now = Instant::now();
         shared.count_look();
+        slow = relieve_slow_lane(shared, slow);
         for index in 0..shared.seats.len() {
             let stuck_for = watch(shared, index, &mut watched[index], now);
             let Some(stuck_for) = stuck_for.filter(|time| *time >= period) else {
@@ -157,6 +159,23 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             }
         }
     }
+}
+
+/// Moves what waits in the slow lane to the injector if no worker has taken anything from it for long. Takes and returns how many
+/// tasks were taken so far, and at how many looks in a row there was no change.
+fn relieve_slow_lane(shared: &Shared, (taken, looks): (u64, u32)) -> (u64, u32) {
+    let now = shared.slow_lane.taken();
+    if now != taken || shared.slow_lane.is_empty() {
+        return (now, 0);
+    }
+    if looks < SLOW_PATIENCE {
+        return (now, looks + 1);
+    }
+    while let Some(task) = shared.slow_lane.take() {
+        shared.injector.push(task);
+    }
+    shared.wake_for_work();
+    (shared.slow_lane.taken(), 0)
 }
 
 /// How long the worker of a seat has been in the same poll.

@@ -228,7 +228,8 @@ impl Scheduler {
 
     /// Whether tasks wait to be run on the current moment's snapshot of all queues.
     pub fn has_ready_tasks(&self) -> bool {
-        self.shared.has_injected() || self.shared.seats.iter().any(|seat| seat.queue_length() > 0)
+        self.shared.has_shared_work()
+            || self.shared.seats.iter().any(|seat| seat.queue_length() > 0)
     }
 
     /// Where all tasks are listed.
@@ -254,6 +255,7 @@ impl Scheduler {
                 .saturating_sub(self.shared.workers),
             stalls: self.shared.monitor.stalls.get(),
             injector_length: self.shared.injector.len(),
+            slow_lane_length: self.shared.slow_lane.len(),
             live_tasks: self.shared.registry.len(),
             monitor_wakeups: self.shared.monitor.wakeups.get(),
         }

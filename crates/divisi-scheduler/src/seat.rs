@@ -34,6 +34,8 @@ pub(crate) struct Core {
     /// State of the xorshift generator that picks the first victim.
     pub(crate) random: u32,
     pub(crate) watch: Watch,
+    /// When this worker last took a task from the slow lane.
+    pub(crate) last_slow: Instant,
 }
 
 pub(crate) struct Seat {
@@ -79,6 +81,7 @@ impl Seat {
             // Any odd constant keeps the state from being zero; the golden ratio spreads neighbouring seats.
             random: 0x9E37_79B9_u32.wrapping_mul(2 * index as u32 + 1),
             watch: Watch::new(seats),
+            last_slow: Instant::now(),
         };
         Seat {
             stealer,

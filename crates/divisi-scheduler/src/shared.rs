@@ -27,6 +27,7 @@ use crate::lookout::Lookout;
 use crate::lowered;
 use crate::monitor::Monitor;
 use crate::seat::Seat;
+use crate::slow_lane::SlowLane;
 use crate::spare::Muster;
 use crate::threads::Threads;
 
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     /// What threads of lowered priority inject. A thread that is preempted in the middle of a push to the injector keeps
     /// whoever takes from it spinning, and a lowered one stays preempted for long; nobody ever waits for anybody at an inbox.
     pub(crate) lowered: Inbox<Runnable>,
+    pub(crate) slow_lane: SlowLane,
     /// Counts the looks of the lookout and the monitor: a coarse clock for workers that never sleep.
     pub(crate) looks: CachePadded<AtomicU32>,
     pub(crate) idle: Idle,
@@ -96,6 +98,7 @@ impl Shared {
             unhandled_panic: setup.unhandled_panic,
             injector: Injector::new(),
             lowered: Inbox::new(),
+            slow_lane: SlowLane::new(),
             phase: AtomicU8::new(Phase::Running as u8),
             muster: Muster::default(),
             alone: Mutex::new(Vec::new()),
@@ -122,6 +125,8 @@ impl Shared {
     pub(crate) fn inject(&self, task: Runnable) {
         if lowered::is_marked() {
             self.lowered.push(task);
+        } else if self.slow_lane.is_for(task.id()) {
+            return self.queue_slowly(task);
         } else {
             self.injector.push(task);
         }
@@ -132,13 +137,32 @@ impl Shared {
         }
     }
 
-    /// Whether a task waits that no worker has taken yet.
+    /// Queues a task whose polls take long.
+    pub(crate) fn queue_slowly(&self, task: Runnable) {
+        self.slow_lane.push(task);
+        if let Some(seat) = self.idle.wake_among(self.workers) {
+            self.seats[seat].driver().unpark();
+        }
+        if self.phase() == Phase::Stopped {
+            self.drop_injected();
+        }
+    }
+
+    /// Whether a task waits that belongs to no worker.
+    pub(crate) fn has_shared_work(&self) -> bool {
+        self.has_injected() || !self.slow_lane.is_empty()
+    }
+
+    /// Whether a task waits that no worker has taken yet, the slow lane aside.
     pub(crate) fn has_injected(&self) -> bool {
         !self.injector.is_empty() || !self.lowered.is_empty()
     }
 
     pub(crate) fn drop_injected(&self) {
         drop(self.lowered.take_all());
+        while let Some(task) = self.slow_lane.take() {
+            drop(task);
+        }
         loop {
             match self.injector.steal() {
                 Steal::Success(task) => drop(task),
@@ -177,6 +201,7 @@ impl Shared {
     /// Whether a worker that is about to sleep should look through the queues once more.
     pub(crate) fn work_visible(&self, seat: usize) -> bool {
         self.has_injected()
+            || (seat < self.workers && !self.slow_lane.is_empty())
             || self.seats[seat].queue_length() > 0
             || self
                 .seats
@@ -187,7 +212,7 @@ impl Shared {
     /// The census of an idle scheduler: every seat parked, every queue empty.
     pub(crate) fn nothing_runs(&self) -> bool {
         self.idle.all_resting()
-            && !self.has_injected()
+            && !self.has_shared_work()
             && self.seats.iter().all(|seat| seat.queue_length() == 0)
     }
 

@@ -16,8 +16,8 @@ use crossbeam_deque::Steal;
 use divisi_task::Runnable;
 
 use crate::config::{
-    EVENTS_PER_BUSY_LOOK, INJECTED_SHARE, LONG_QUEUE, MAINTENANCE_PERIOD, SLOT_STREAK, STEAL_BATCH,
-    TICKS_PER_MAINTENANCE,
+    EVENTS_PER_BUSY_LOOK, INJECTED_SHARE, LONG_POLL, LONG_QUEUE, MAINTENANCE_PERIOD, SLOT_STREAK,
+    SLOW_TURN, STEAL_BATCH, TICKS_PER_MAINTENANCE, TIMED_POLLS,
 };
 use crate::context::Context;
 use crate::lookout;
@@ -110,11 +110,26 @@ impl Worker {
         let seat = self.seat();
         seat.counters.polls.add(1);
         seat.polling.store(task.id().as_u64(), Ordering::Relaxed);
+        let id = task.id();
+        let begin = self.begin_timing();
         match &self.shared().long_polls {
             None => drop(task.run()),
             Some(long_polls) => long_polls.watch(task),
         }
+        if let Some(begin) = begin {
+            self.shared().slow_lane.judge(id, begin.elapsed());
+        }
         spare::recall(self.shared(), self.context.seat);
+    }
+
+    /// The time, if this poll is to be timed.
+    fn begin_timing(&self) -> Option<Instant> {
+        let left = self.context.timed_polls.get();
+        if left == 0 {
+            return None;
+        }
+        self.context.timed_polls.set(left - 1);
+        Some(Instant::now())
     }
 
     /// Handles ready events and takes a share of the injector although there are tasks to run.
@@ -131,8 +146,12 @@ impl Worker {
                 .clamp(1, TICKS_PER_MAINTENANCE);
             core.last_maintenance = now;
             core.ticks = 0;
+            if passed >= LONG_POLL {
+                self.context.timed_polls.set(TIMED_POLLS);
+            }
             self.queue_lowered(core);
             self.share_injected(core);
+            self.share_slow(core, now);
             core.queue.len() >= LONG_QUEUE
         });
         if offer {
@@ -165,6 +184,36 @@ impl Worker {
             .add(core.queue.len().saturating_sub(before) as u64);
     }
 
+    /// Lets a task of the slow lane join the queue if none has had its turn on this worker for long.
+    fn share_slow(&self, core: &mut Core, now: Instant) {
+        let lane = &self.shared().slow_lane;
+        let is_worker = self.context.seat < self.shared().workers;
+        if is_worker && !lane.is_empty() && now.duration_since(core.last_slow) >= SLOW_TURN {
+            if let Some(task) = lane.take() {
+                core.last_slow = now;
+                core.queue.push(task);
+            }
+        }
+    }
+
+    /// A task of the slow lane, for a worker that has nothing else to do.
+    fn take_slow(&self) -> Option<Runnable> {
+        let lane = &self.shared().slow_lane;
+        if self.context.seat >= self.shared().workers || lane.is_empty() {
+            return None;
+        }
+        let task = lane.take()?;
+        let timed = self.context.timed_polls.get();
+        self.context.timed_polls.set(timed.max(1));
+        self.core(|core| {
+            core.last_slow = Instant::now();
+            // Whatever comes meanwhile goes before the next one from there.
+            core.next_maintenance = 1;
+            core.ticks = 1;
+        });
+        Some(task)
+    }
+
     /// Handles what is ready in this seat's driver, without waiting. Returns whether anything was.
     pub(crate) fn poll_driver(&self) -> bool {
         self.context.in_driver.set(true);
@@ -176,6 +225,7 @@ impl Worker {
     fn find_elsewhere(&self) -> Option<Runnable> {
         self.take_injected()
             .or_else(|| self.take_from_long_queues())
+            .or_else(|| self.take_slow())
     }
 
     fn take_injected(&self) -> Option<Runnable> {

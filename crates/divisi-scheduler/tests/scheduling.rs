@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use divisi_scheduler::BlockOnError;
 use divisi_task::SpawnOptions;
@@ -314,4 +314,82 @@ fn virtual_time_jumps_only_when_nothing_runs() {
         );
         std::thread::yield_now();
     }
+}
+
+/// Keeps the thread busy for longer than what counts as a long poll.
+fn compute() {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(2) {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn a_task_that_is_woken_goes_before_tasks_whose_polls_take_long() {
+    const COMPUTING: usize = 16;
+    const PINGS: usize = 40;
+    let fixture = scheduler(1);
+    let polls = Arc::new(AtomicUsize::new(0));
+    let stop = Arc::new(AtomicBool::new(false));
+    for _ in 0..COMPUTING {
+        let (polls, stop) = (polls.clone(), stop.clone());
+        drop(fixture.spawn(async move {
+            while !stop.load(Ordering::SeqCst) {
+                compute();
+                polls.fetch_add(1, Ordering::SeqCst);
+                yield_now().await;
+            }
+        }));
+    }
+    // The worker has to see some of them run before it knows them.
+    while polls.load(Ordering::SeqCst) < 6 * COMPUTING {
+        std::thread::yield_now();
+    }
+    let mut waits: Vec<_> = (0..PINGS)
+        .map(|_| {
+            let (pong, ponged) = mpsc::channel();
+            let (seen, before) = (polls.clone(), polls.load(Ordering::SeqCst));
+            drop(fixture.spawn(async move {
+                let waited = seen.load(Ordering::SeqCst) - before;
+                pong.send(waited).unwrap();
+            }));
+            ponged.recv_timeout(LONG).unwrap()
+        })
+        .collect();
+    stop.store(true, Ordering::SeqCst);
+    waits.sort_unstable();
+    // The one that ran, and one that joined the queue in its turn. The median: the system may take the core away in the middle of any of them.
+    assert!(waits[PINGS / 2] <= 2, "polls waited for: {waits:?}");
+}
+
+#[test]
+fn tasks_whose_polls_take_long_get_their_turn_beside_others_that_never_rest() {
+    let fixture = scheduler(1);
+    let stop = Arc::new(AtomicBool::new(false));
+    let restless: Vec<_> = (0..4)
+        .map(|_| {
+            let stop = stop.clone();
+            fixture.spawn(async move {
+                while !stop.load(Ordering::SeqCst) {
+                    yield_now().await;
+                }
+            })
+        })
+        .collect();
+    let (done, finished) = mpsc::channel();
+    for _ in 0..4 {
+        let done = done.clone();
+        drop(fixture.spawn(async move {
+            for _ in 0..20 {
+                compute();
+                yield_now().await;
+            }
+            done.send(()).unwrap();
+        }));
+    }
+    for _ in 0..4 {
+        finished.recv_timeout(LONG).unwrap();
+    }
+    stop.store(true, Ordering::SeqCst);
+    drop(restless);
 }

@@ -393,6 +393,8 @@ fn a_writer_dropped_with_unsent_data_is_reported_in_debug_builds() {
     let seen = reports.clone();
     let runtime = divisi::Runtime::builder()
         .worker_threads(1)
+        // A slow machine is no failure of this test.
+        .stall_threshold(None)
         .exception_handler(move |report| seen.lock().unwrap().push(report.message.clone()))
         .build()
         .unwrap();

@@ -248,6 +248,8 @@ fn a_panic_of_a_detached_task_reaches_the_exception_handler_and_one_of_the_handl
     let reports = Mutex::new(reports);
     let runtime = Runtime::builder()
         .worker_threads(1)
+        // A slow machine is no failure of this test.
+        .stall_threshold(None)
         .exception_handler(move |report| {
             reports
                 .lock()
@@ -285,6 +287,8 @@ fn a_joined_panic_does_not_reach_the_exception_handler() {
     let seen = count.clone();
     let runtime = Runtime::builder()
         .worker_threads(1)
+        // A slow machine is no failure of this test.
+        .stall_threshold(None)
         .exception_handler(move |_| {
             seen.fetch_add(1, Ordering::SeqCst);
         })
@@ -464,6 +468,8 @@ fn a_panic_in_a_thread_hook_is_reported_and_costs_no_worker() {
     let runtime = Runtime::builder()
         .worker_threads(1)
         .on_thread_start(|| panic!("in the hook"))
+        // A slow machine is no failure of this test.
+        .stall_threshold(None)
         .exception_handler(move |report| {
             let _ = reports.lock().unwrap().send(report.message.clone());
         })

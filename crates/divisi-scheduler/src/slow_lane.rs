@@ -1,0 +1,129 @@
+//! The slow lane: tasks whose polls take long wait apart from all others.
+//!
+//! A task that computes inside its polls costs whatever is queued behind it the whole of each poll, times the number of such tasks ahead.
+//! So a task whose last timed poll was long is *marked*, and from then on waits here. A worker takes from here when nothing else is ready, or when it
+//! has not done so for [`SLOW_TURN`]. What answers events then waits for the polls that run at the moment, however many tasks compute.
+//!
+//! * Polls are timed while it is known that some are long: the next [`TIMED_POLLS`] after a maintenance interval that took as long as one long poll.
+//!   Those of tasks from here always are. One short poll takes the mark off.
+//! * A mark is a hint in a table of fixed size: of two tasks with the same place the later one has it. A task without its mark waits in a run queue.
+//! * No task is lost: who pushes here does the producer's half of the parking protocol (see `idle`) among the workers, and a worker looks here before
+//!   it sleeps. Spares take nothing from here: they stand in for the sake of what must not wait. Should all workers be stuck for longer than
+//!   [`SLOW_PATIENCE`], the monitor moves what is here to the injector, so that spares take it after all.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_deque::{Injector, Steal};
+use divisi_task::{Runnable, TaskId};
+
+use crate::config::LONG_POLL;
+
+/// Tasks that can be marked at the same time, if they are lucky with their places: 8 KiB.
+const PLACES: usize = 1 << PLACE_BITS;
+const PLACE_BITS: u32 = 10;
+
+pub(crate) struct SlowLane {
+    queue: Injector<Runnable>,
+    /// The numbers of marked tasks; zero is none.
+    marks: Box<[AtomicU64]>,
+    /// Whether any task was ever marked. Until then nobody pays for looking into the table.
+    used: AtomicBool,
+    taken: AtomicU64,
+}
+
+impl SlowLane {
+    pub(crate) fn new() -> SlowLane {
+        SlowLane {
+            queue: Injector::new(),
+            marks: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
+            used: AtomicBool::new(false),
+            taken: AtomicU64::new(0),
+        }
+    }
+
+    fn place(&self, task: TaskId) -> &AtomicU64 {
+        // Neighbours in the registry get places apart (Fibonacci hashing).
+        let hash = task.as_u64().wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        &self.marks[(hash >> (u64::BITS - PLACE_BITS)) as usize]
+    }
+
+    /// Whether the task is marked.
+    pub(crate) fn is_for(&self, task: TaskId) -> bool {
+        self.used.load(Ordering::Relaxed)
+            && self.place(task).load(Ordering::Relaxed) == task.as_u64()
+    }
+
+    /// Marks the task, or takes its mark off, after a poll that took so long.
+    pub(crate) fn judge(&self, task: TaskId, took: Duration) {
+        if took >= LONG_POLL {
+            self.place(task).store(task.as_u64(), Ordering::Relaxed);
+            self.used.store(true, Ordering::Relaxed);
+        } else if self.is_for(task) {
+            self.place(task).store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The caller then wakes a worker.
+    pub(crate) fn push(&self, task: Runnable) {
+        self.queue.push(task);
+    }
+
+    pub(crate) fn take(&self) -> Option<Runnable> {
+        loop {
+            match self.queue.steal() {
+                Steal::Success(task) => {
+                    self.taken.fetch_add(1, Ordering::Relaxed);
+                    return Some(task);
+                }
+                Steal::Empty => return None,
+                Steal::Retry => std::hint::spin_loop(),
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Tasks that were taken from here so far.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(all(test, not(divisi_loom)))]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use divisi_task::{Cause, Registry, Schedule, SpawnOptions, UnhandledPanic};
+
+    struct Nowhere;
+
+    impl Schedule for Nowhere {
+        fn schedule(&self, _: Runnable, _: Cause) {}
+        fn unhandled_panic(&self, _: UnhandledPanic) {}
+    }
+
+    #[test]
+    fn a_long_poll_marks_a_task_and_a_short_one_takes_the_mark_off() {
+        let registry = Registry::new(1);
+        let spawn = || {
+            let nowhere = Arc::new(Nowhere);
+            divisi_task::spawn(async {}, nowhere, &registry, SpawnOptions::new()).unwrap()
+        };
+        let ((slow, _slow), (quick, _quick)) = (spawn(), spawn());
+        let lane = SlowLane::new();
+        assert!(!lane.is_for(slow.id()));
+        lane.judge(slow.id(), LONG_POLL);
+        lane.judge(quick.id(), LONG_POLL / 2);
+        assert!(lane.is_for(slow.id()) && !lane.is_for(quick.id()));
+        lane.judge(slow.id(), LONG_POLL / 2);
+        assert!(!lane.is_for(slow.id()));
+    }
+}
