@@ -5,8 +5,9 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
+use std::time::Instant;
 
-use divisi_task::{Cause, Runnable};
+use divisi_task::{Cause, Runnable, TaskId};
 
 use crate::config::LONG_QUEUE;
 use crate::seat::{Core, Seat};
@@ -29,6 +30,8 @@ pub(crate) struct Context {
     pub(crate) in_driver: Cell<bool>,
     /// So many polls to come are timed.
     pub(crate) timed_polls: Cell<u32>,
+    /// When the poll that runs now began, if it is timed.
+    pub(crate) poll_began: Cell<Option<Instant>>,
 }
 
 impl Context {
@@ -38,6 +41,10 @@ impl Context {
 
     fn push(&self, task: Runnable, cause: Cause) {
         let seat = self.seat();
+        if cause == Cause::Yielded {
+            // Its poll has just ended.
+            self.judge(task.id());
+        }
         if self.shared.slow_lane.is_for(task.id()) {
             return self.queue_slowly(task, cause);
         }
@@ -50,6 +57,13 @@ impl Context {
             }
         } else {
             self.queue(task);
+        }
+    }
+
+    /// If the poll of this task was timed, decides where it queues from now on.
+    pub(crate) fn judge(&self, task: TaskId) {
+        if let Some(began) = self.poll_began.take() {
+            self.shared.slow_lane.judge(task, began.elapsed());
         }
     }
 
@@ -175,6 +189,7 @@ pub(crate) fn enter(shared: &Arc<Shared>, seat: usize, mut core: Box<Core>) -> E
         core: RefCell::new(Some(core)),
         in_driver: Cell::new(false),
         timed_polls: Cell::new(0),
+        poll_began: Cell::new(None),
     });
     CURRENT.with(|current| {
         let before = current.borrow_mut().replace(context.clone());

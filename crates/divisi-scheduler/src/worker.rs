@@ -111,25 +111,22 @@ impl Worker {
         seat.counters.polls.add(1);
         seat.polling.store(task.id().as_u64(), Ordering::Relaxed);
         let id = task.id();
-        let begin = self.begin_timing();
+        self.begin_timing();
         match &self.shared().long_polls {
             None => drop(task.run()),
             Some(long_polls) => long_polls.watch(task),
         }
-        if let Some(begin) = begin {
-            self.shared().slow_lane.judge(id, begin.elapsed());
-        }
+        self.context.judge(id);
         spare::recall(self.shared(), self.context.seat);
     }
 
-    /// The time, if this poll is to be timed.
-    fn begin_timing(&self) -> Option<Instant> {
+    /// Notes the time, if the poll that follows is to be timed.
+    fn begin_timing(&self) {
         let left = self.context.timed_polls.get();
-        if left == 0 {
-            return None;
+        if left > 0 {
+            self.context.timed_polls.set(left - 1);
+            self.context.poll_began.set(Some(Instant::now()));
         }
-        self.context.timed_polls.set(left - 1);
-        Some(Instant::now())
     }
 
     /// Handles ready events and takes a share of the injector although there are tasks to run.
