@@ -1,11 +1,12 @@
 //! The slow lane: tasks whose polls take long wait apart from all others.
 //!
 //! A task that computes inside its polls costs whatever is queued behind it the whole of each poll, times the number of such tasks ahead.
-//! So a task whose last timed poll was long is *marked*, and from then on waits here. A worker takes from here when nothing else is ready, or when it
+//! So a task two of whose timed polls in a row were long is *marked*, and from then on waits here. A worker takes from here when nothing else is ready, or when it
 //! has not done so for [`SLOW_TURN`]. What answers events then waits for the polls that run at the moment, however many tasks compute.
 //!
 //! * Polls are timed while it is known that some are long: the next [`TIMED_POLLS`] after a maintenance interval that took as long as one long poll.
-//!   Those of tasks from here always are. One short poll takes the mark off.
+//!   Those of tasks from here always are. One short poll takes the mark off. One long poll alone proves nothing: the system may have
+//!   taken the core away in the middle of it.
 //! * A mark is a hint in a table of fixed size: of two tasks with the same place the later one has it. A task without its mark waits in a run queue.
 //! * No task is lost: who pushes here does the producer's half of the parking protocol (see `idle`) among the workers, and a worker looks here before
 //!   it sleeps. Spares take nothing from here: they stand in for the sake of what must not wait. Should all workers be stuck for longer than
@@ -19,7 +20,7 @@ use divisi_task::{Runnable, TaskId};
 
 use crate::config::LONG_POLL;
 
-/// Tasks that can be marked at the same time, if they are lucky with their places: 8 KiB.
+/// Tasks that can be marked at the same time, if they are lucky with their places: 16 KiB.
 const PLACES: usize = 1 << PLACE_BITS;
 const PLACE_BITS: u32 = 10;
 
@@ -27,6 +28,8 @@ pub(crate) struct SlowLane {
     queue: Injector<Runnable>,
     /// The numbers of marked tasks; zero is none.
     marks: Box<[AtomicU64]>,
+    /// Those whose last timed poll was the first long one.
+    suspects: Box<[AtomicU64]>,
     /// Whether any task was ever marked. Until then nobody pays for looking into the table.
     used: AtomicBool,
     taken: AtomicU64,
@@ -37,30 +40,41 @@ impl SlowLane {
         SlowLane {
             queue: Injector::new(),
             marks: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
+            suspects: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
             used: AtomicBool::new(false),
             taken: AtomicU64::new(0),
         }
     }
 
-    fn place(&self, task: TaskId) -> &AtomicU64 {
+    fn place(task: TaskId) -> usize {
         // Neighbours in the registry get places apart (Fibonacci hashing).
         let hash = task.as_u64().wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        &self.marks[(hash >> (u64::BITS - PLACE_BITS)) as usize]
+        (hash >> (u64::BITS - PLACE_BITS)) as usize
     }
 
     /// Whether the task is marked.
     pub(crate) fn is_for(&self, task: TaskId) -> bool {
         self.used.load(Ordering::Relaxed)
-            && self.place(task).load(Ordering::Relaxed) == task.as_u64()
+            && self.marks[Self::place(task)].load(Ordering::Relaxed) == task.as_u64()
     }
 
-    /// Marks the task, or takes its mark off, after a poll that took so long.
+    /// Marks the task, suspects it, or takes both off, after a poll that took so long.
     pub(crate) fn judge(&self, task: TaskId, took: Duration) {
-        if took >= LONG_POLL {
-            self.place(task).store(task.as_u64(), Ordering::Relaxed);
+        let (place, number) = (Self::place(task), task.as_u64());
+        let (mark, suspect) = (&self.marks[place], &self.suspects[place]);
+        let suspected = suspect.load(Ordering::Relaxed) == number;
+        if took < LONG_POLL {
+            if suspected {
+                suspect.store(0, Ordering::Relaxed);
+            }
+            if self.is_for(task) {
+                mark.store(0, Ordering::Relaxed);
+            }
+        } else if suspected {
+            mark.store(number, Ordering::Relaxed);
             self.used.store(true, Ordering::Relaxed);
-        } else if self.is_for(task) {
-            self.place(task).store(0, Ordering::Relaxed);
+        } else {
+            suspect.store(number, Ordering::Relaxed);
         }
     }
 
@@ -111,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_poll_marks_a_task_and_a_short_one_takes_the_mark_off() {
+    fn two_long_polls_in_a_row_mark_a_task_and_a_short_one_takes_the_mark_off() {
         let registry = Registry::new(1);
         let spawn = || {
             let nowhere = Arc::new(Nowhere);
@@ -120,8 +134,14 @@ mod tests {
         let ((slow, _slow), (quick, _quick)) = (spawn(), spawn());
         let lane = SlowLane::new();
         assert!(!lane.is_for(slow.id()));
-        lane.judge(slow.id(), LONG_POLL);
+        for task in [&slow, &quick] {
+            lane.judge(task.id(), LONG_POLL);
+            assert!(!lane.is_for(task.id()), "one long poll may be chance");
+        }
         lane.judge(quick.id(), LONG_POLL / 2);
+        for task in [&slow, &quick] {
+            lane.judge(task.id(), LONG_POLL);
+        }
         assert!(lane.is_for(slow.id()) && !lane.is_for(quick.id()));
         lane.judge(slow.id(), LONG_POLL / 2);
         assert!(!lane.is_for(slow.id()));
