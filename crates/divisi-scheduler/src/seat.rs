@@ -34,8 +34,10 @@ pub(crate) struct Core {
     /// State of the xorshift generator that picks the first victim.
     pub(crate) random: u32,
     pub(crate) watch: Watch,
-    /// When this worker last took a task from the slow lane.
+    /// When this worker's last poll of a task from the slow lane ended.
     pub(crate) last_slow: Instant,
+    /// There was one since the last maintenance.
+    pub(crate) ran_slow: bool,
 }
 
 pub(crate) struct Seat {
@@ -82,6 +84,7 @@ impl Seat {
             random: 0x9E37_79B9_u32.wrapping_mul(2 * index as u32 + 1),
             watch: Watch::new(seats),
             last_slow: Instant::now(),
+            ran_slow: false,
         };
         Seat {
             stealer,

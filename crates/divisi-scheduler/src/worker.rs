@@ -185,9 +185,12 @@ impl Worker {
     fn share_slow(&self, core: &mut Core, now: Instant) {
         let lane = &self.shared().slow_lane;
         let is_worker = self.context.seat < self.shared().workers;
+        if std::mem::take(&mut core.ran_slow) {
+            core.last_slow = now;
+        }
         if is_worker && !lane.is_empty() && now.duration_since(core.last_slow) >= SLOW_TURN {
             if let Some(task) = lane.take() {
-                core.last_slow = now;
+                core.ran_slow = true;
                 core.queue.push(task);
             }
         }
@@ -203,7 +206,7 @@ impl Worker {
         let timed = self.context.timed_polls.get();
         self.context.timed_polls.set(timed.max(1));
         self.core(|core| {
-            core.last_slow = Instant::now();
+            core.ran_slow = true;
             // Whatever comes meanwhile goes before the next one from there.
             core.next_maintenance = 1;
             core.ticks = 1;
