@@ -52,6 +52,7 @@ pages! {
     decision_0009: "decisions/0009-cancelling-unwinds.md",
     decision_0010: "decisions/0010-lanes-not-rayon.md",
     decision_0011: "decisions/0011-own-set-of-futures.md",
+    decision_0012: "decisions/0012-slow-lane.md",
 }
 
 #[cfg(test)]

@@ -139,17 +139,8 @@ pub fn run(plan: &Plan) -> io::Result<Outcome> {
     loop {
         let now = Instant::now();
         let mut wake = end;
-        if now >= end {
-            wake = end + DRAIN;
-            if now >= wake
-                || client
-                    .connections
-                    .iter()
-                    .all(|connection| connection.due.is_empty())
-            {
-                break;
-            }
-        } else if let Pace::Open(rate) = plan.pace {
+        if let Pace::Open(rate) = plan.pace {
+            // After the end too: a thread that comes back late still owes what was due before.
             loop {
                 let moment = begin + Duration::from_secs_f64(next as f64 / rate);
                 if moment > now || moment >= end {
@@ -160,6 +151,17 @@ pub fn run(plan: &Plan) -> io::Result<Outcome> {
                 let index = (next % client.connections.len() as u64) as usize;
                 client.send(index, moment)?;
                 next += 1;
+            }
+        }
+        if now >= end {
+            wake = end + DRAIN;
+            if now >= wake
+                || client
+                    .connections
+                    .iter()
+                    .all(|connection| connection.due.is_empty())
+            {
+                break;
             }
         }
         client.wait(wake, &mut events)?;

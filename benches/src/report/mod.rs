@@ -170,7 +170,7 @@ fn render(runs: &Runs, rows: &[Row], missing: &[String], plots: &[(String, Strin
             &mut page,
             &format!(
                 "Without results, so not on this page: {}.\n",
-                missing.join(", ")
+                families(missing).join(", ")
             ),
         );
     }
@@ -329,6 +329,26 @@ fn cell(row: &Row, contender: &str) -> String {
         Some(verdict) => format!("{value}, {verdict}"),
         None => value,
     }
+}
+
+/// The names of jobs, with one entry for those that begin alike: `core-w1-* (46)`.
+fn families(jobs: &[String]) -> Vec<String> {
+    let mut families: Vec<(String, Vec<&str>)> = Vec::new();
+    for job in jobs {
+        let parts: Vec<_> = job.splitn(3, '-').take(2).collect();
+        let family = parts.join("-");
+        match families.last_mut() {
+            Some((last, members)) if *last == family => members.push(job),
+            _ => families.push((family, vec![job])),
+        }
+    }
+    families
+        .into_iter()
+        .map(|(family, members)| match members[..] {
+            [one] => one.to_owned(),
+            _ => format!("{family}-* ({})", members.len()),
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ const CONNECTIONS: usize = 64;
 const BARE_REQUEST: f64 = 10e-6;
 
 /// Part of a round that is not counted: queues fill, pools start.
-const WARM_UP: Duration = Duration::from_millis(1_000);
+const WARM_UP: Duration = Duration::from_millis(400);
 
 /// Beyond what a round measures it starts a server and waits for last answers.
 const ROUND_AT_MOST: Duration = Duration::from_secs(15);
