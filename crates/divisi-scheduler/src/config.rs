@@ -31,8 +31,8 @@ pub(crate) const INJECTED_SHARE: usize = 256;
 pub(crate) const STEAL_BATCH: usize = 32;
 /// The lookout's first wait while queued tasks of a busy worker might grow old, and the age from which they are stolen.
 pub(crate) const FIRST_LOOK: Duration = Duration::from_micros(50);
-/// After so many looks in a row that found at least [`BACKLOG`] tasks queued, a worker has more to do than its core can and the lookout
-/// moves half of it over for good. Queues of a worker with time to spare are empty at most looks, so four in a row are chance only rarely.
+/// After so many looks more that found at least [`BACKLOG`] tasks queued than that did not, a worker has more to do than its core can, and the
+/// lookout moves up to half of it over for good. Queues of a worker with time to spare are empty at most looks, so that is chance only rarely.
 pub(crate) const BACKLOG_LOOKS: u32 = 4;
 /// Two tasks that wake each other in turn are never queued both, and gain nothing from a second core.
 pub(crate) const BACKLOG: usize = 2;

@@ -71,7 +71,7 @@ impl Context {
         let shared = &self.shared;
         // This worker takes it back at once, sooner than a peer is awake.
         let comes_back = cause == Cause::Yielded
-            && self.seat < shared.workers
+            && shared.is_worker(self.seat)
             && shared.slow_lane.is_empty()
             && self.seat().queue_length() == 0
             && shared.phase() == Phase::Running;

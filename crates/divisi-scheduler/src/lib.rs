@@ -46,6 +46,7 @@ mod park;
 mod root;
 mod scheduler;
 mod seat;
+mod settled;
 mod shared;
 mod slow_lane;
 mod spare;

@@ -17,14 +17,13 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_deque::Steal;
-
 use crate::config::{
     BACKLOG, BACKLOG_LOOKS, BUSY_LOOK, EVENTS_PER_BUSY_LOOK, FIRST_LOOK, IDLE_ENOUGH, QUIET_LOOK,
     STEAL_BATCH,
 };
 use crate::context::Context;
 use crate::seat::{Core, Seat};
+use crate::settled::settled;
 use crate::shared::Shared;
 use crate::sync::{AtomicUsize, Ordering};
 
@@ -126,7 +125,7 @@ impl Watch {
         }
     }
 
-    /// A bounded sleep has ended early. Returns whether the next look is due all the same: a worker with little to do
+    /// A bounded sleep has ended. Returns whether the next look is due even if the sleep ended early: a worker that is woken again and again
     /// would otherwise never look.
     pub(crate) fn slept(&mut self, from: Instant, limit: Duration) -> bool {
         let now = Instant::now();
@@ -136,7 +135,8 @@ impl Watch {
 
     /// Begins the time to the next look. Returns the part of the time since the last that this worker slept, from 0 to 1.
     fn begin_look(&mut self) -> f32 {
-        let passed = std::mem::replace(&mut self.last_look, Instant::now()).elapsed();
+        let now = Instant::now();
+        let passed = now - std::mem::replace(&mut self.last_look, now);
         let slept = std::mem::take(&mut self.slept);
         slept.as_secs_f32() / passed.as_secs_f32().max(f32::MIN_POSITIVE)
     }
@@ -292,13 +292,8 @@ pub(crate) fn rob(context: &Context, victim: &Seat, most: usize) -> bool {
 
 fn rob_into(core: &Core, victim: &Seat, most: usize) -> Option<u64> {
     let before = core.queue.len();
-    loop {
-        match victim.stealer.steal_batch_with_limit(&core.queue, most) {
-            Steal::Success(()) => return Some((core.queue.len().saturating_sub(before)) as u64),
-            Steal::Empty => return None,
-            Steal::Retry => std::hint::spin_loop(),
-        }
-    }
+    settled(|| victim.stealer.steal_batch_with_limit(&core.queue, most))?;
+    Some(core.queue.len().saturating_sub(before) as u64)
 }
 
 fn count_theft(context: &Context, tasks: u64) {

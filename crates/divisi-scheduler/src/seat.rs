@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use crossbeam_deque::{Steal, Stealer, Worker as Deque};
+use crossbeam_deque::{Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
 use divisi_task::{RunSlot, Runnable};
 use parking_lot::{Condvar, Mutex};
@@ -15,6 +15,7 @@ use crate::config::TICKS_PER_MAINTENANCE;
 use crate::lookout::Watch;
 use crate::metrics::{Counters, WorkerMetrics};
 use crate::park::Park;
+use crate::settled::settled;
 
 /// What only the thread that holds the seat may use.
 pub(crate) struct Core {
@@ -207,12 +208,8 @@ impl Seat {
     /// Drops, and so cancels, whatever waits here. For a scheduler that has stopped.
     pub(crate) fn drop_queued(&self) {
         drop(self.slot.take());
-        loop {
-            match self.stealer.steal() {
-                Steal::Success(task) => drop(task),
-                Steal::Retry => {}
-                Steal::Empty => return,
-            }
+        while let Some(task) = settled(|| self.stealer.steal()) {
+            drop(task);
         }
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering, fence};
 use std::thread::Thread;
 
-use crossbeam_deque::{Injector, Steal};
+use crossbeam_deque::Injector;
 use crossbeam_utils::CachePadded;
 use divisi_task::{Cause, Inbox, Registry, Runnable, Schedule, TaskId, UnhandledPanic};
 
@@ -27,6 +27,7 @@ use crate::lookout::Lookout;
 use crate::lowered;
 use crate::monitor::Monitor;
 use crate::seat::Seat;
+use crate::settled::settled;
 use crate::slow_lane::SlowLane;
 use crate::spare::Muster;
 use crate::threads::Threads;
@@ -148,6 +149,11 @@ impl Shared {
         }
     }
 
+    /// Whether the seat is held all the time, not by a spare.
+    pub(crate) fn is_worker(&self, seat: usize) -> bool {
+        seat < self.workers
+    }
+
     /// Whether a task waits that belongs to no worker.
     pub(crate) fn has_shared_work(&self) -> bool {
         self.has_injected() || !self.slow_lane.is_empty()
@@ -163,12 +169,8 @@ impl Shared {
         while let Some(task) = self.slow_lane.take() {
             drop(task);
         }
-        loop {
-            match self.injector.steal() {
-                Steal::Success(task) => drop(task),
-                Steal::Retry => {}
-                Steal::Empty => return,
-            }
+        while let Some(task) = settled(|| self.injector.steal()) {
+            drop(task);
         }
     }
 
@@ -201,7 +203,7 @@ impl Shared {
     /// Whether a worker that is about to sleep should look through the queues once more.
     pub(crate) fn work_visible(&self, seat: usize) -> bool {
         self.has_injected()
-            || (seat < self.workers && !self.slow_lane.is_empty())
+            || (self.is_worker(seat) && !self.slow_lane.is_empty())
             || self.seats[seat].queue_length() > 0
             || self
                 .seats

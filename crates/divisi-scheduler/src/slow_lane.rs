@@ -12,13 +12,15 @@
 //!   it sleeps. Spares take nothing from here: they stand in for the sake of what must not wait. Should all workers be stuck for longer than
 //!   [`SLOW_PATIENCE`], the monitor moves what is here to the injector, so that spares take it after all.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_deque::{Injector, Steal};
+use crossbeam_deque::Injector;
 use divisi_task::{Runnable, TaskId};
 
 use crate::config::LONG_POLL;
+use crate::settled::settled;
 
 /// Tasks that can be marked at the same time, if they are lucky with their places: 16 KiB.
 const PLACES: usize = 1 << PLACE_BITS;
@@ -26,23 +28,24 @@ const PLACE_BITS: u32 = 10;
 
 pub(crate) struct SlowLane {
     queue: Injector<Runnable>,
-    /// The numbers of marked tasks; zero is none.
-    marks: Box<[AtomicU64]>,
-    /// Those whose last timed poll was the first long one.
-    suspects: Box<[AtomicU64]>,
-    /// Whether any task was ever marked. Until then nobody pays for looking into the table.
-    used: AtomicBool,
+    /// Made at the first long poll: until then nobody pays for it.
+    known: OnceLock<Known>,
     taken: AtomicU64,
 }
 
-impl SlowLane {
-    pub(crate) fn new() -> SlowLane {
-        SlowLane {
-            queue: Injector::new(),
-            marks: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
-            suspects: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
-            used: AtomicBool::new(false),
-            taken: AtomicU64::new(0),
+/// What is known of tasks, by the places that their numbers have; zero is none.
+struct Known {
+    marks: Box<[AtomicU64]>,
+    /// Those whose last timed poll was the first long one.
+    suspects: Box<[AtomicU64]>,
+}
+
+impl Known {
+    fn new() -> Known {
+        let table = || (0..PLACES).map(|_| AtomicU64::new(0)).collect();
+        Known {
+            marks: table(),
+            suspects: table(),
         }
     }
 
@@ -52,27 +55,44 @@ impl SlowLane {
         (hash >> (u64::BITS - PLACE_BITS)) as usize
     }
 
+    fn is_marked(&self, task: TaskId) -> bool {
+        self.marks[Self::place(task)].load(Ordering::Relaxed) == task.as_u64()
+    }
+}
+
+impl SlowLane {
+    pub(crate) fn new() -> SlowLane {
+        SlowLane {
+            queue: Injector::new(),
+            known: OnceLock::new(),
+            taken: AtomicU64::new(0),
+        }
+    }
+
     /// Whether the task is marked.
     pub(crate) fn is_for(&self, task: TaskId) -> bool {
-        self.used.load(Ordering::Relaxed)
-            && self.marks[Self::place(task)].load(Ordering::Relaxed) == task.as_u64()
+        self.known.get().is_some_and(|known| known.is_marked(task))
     }
 
     /// Marks the task, suspects it, or takes both off, after a poll that took so long.
     pub(crate) fn judge(&self, task: TaskId, took: Duration) {
-        let (place, number) = (Self::place(task), task.as_u64());
-        let (mark, suspect) = (&self.marks[place], &self.suspects[place]);
+        let known = match self.known.get() {
+            Some(known) => known,
+            None if took < LONG_POLL => return,
+            None => self.known.get_or_init(Known::new),
+        };
+        let (place, number) = (Known::place(task), task.as_u64());
+        let (mark, suspect) = (&known.marks[place], &known.suspects[place]);
         let suspected = suspect.load(Ordering::Relaxed) == number;
         if took < LONG_POLL {
             if suspected {
                 suspect.store(0, Ordering::Relaxed);
             }
-            if self.is_for(task) {
+            if known.is_marked(task) {
                 mark.store(0, Ordering::Relaxed);
             }
         } else if suspected {
             mark.store(number, Ordering::Relaxed);
-            self.used.store(true, Ordering::Relaxed);
         } else {
             suspect.store(number, Ordering::Relaxed);
         }
@@ -84,16 +104,9 @@ impl SlowLane {
     }
 
     pub(crate) fn take(&self) -> Option<Runnable> {
-        loop {
-            match self.queue.steal() {
-                Steal::Success(task) => {
-                    self.taken.fetch_add(1, Ordering::Relaxed);
-                    return Some(task);
-                }
-                Steal::Empty => return None,
-                Steal::Retry => std::hint::spin_loop(),
-            }
-        }
+        let task = settled(|| self.queue.steal())?;
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        Some(task)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -22,6 +22,7 @@ use crate::config::{
 use crate::context::Context;
 use crate::lookout;
 use crate::seat::{Core, Seat};
+use crate::settled::settled;
 use crate::shared::Shared;
 use crate::spare;
 
@@ -109,8 +110,8 @@ impl Worker {
         self.end_search();
         let seat = self.seat();
         seat.counters.polls.add(1);
-        seat.polling.store(task.id().as_u64(), Ordering::Relaxed);
         let id = task.id();
+        seat.polling.store(id.as_u64(), Ordering::Relaxed);
         self.begin_timing();
         match &self.shared().long_polls {
             None => drop(task.run()),
@@ -184,10 +185,10 @@ impl Worker {
     /// Lets a task of the slow lane join the queue if none has had its turn on this worker for long.
     fn share_slow(&self, core: &mut Core, now: Instant) {
         let lane = &self.shared().slow_lane;
-        let is_worker = self.context.seat < self.shared().workers;
         if std::mem::take(&mut core.ran_slow) {
             core.last_slow = now;
         }
+        let is_worker = self.shared().is_worker(self.context.seat);
         if is_worker && !lane.is_empty() && now.duration_since(core.last_slow) >= SLOW_TURN {
             if let Some(task) = lane.take() {
                 core.ran_slow = true;
@@ -199,7 +200,7 @@ impl Worker {
     /// A task of the slow lane, for a worker that has nothing else to do.
     fn take_slow(&self) -> Option<Runnable> {
         let lane = &self.shared().slow_lane;
-        if self.context.seat >= self.shared().workers || lane.is_empty() {
+        if !self.shared().is_worker(self.context.seat) || lane.is_empty() {
             return None;
         }
         let task = lane.take()?;
@@ -238,19 +239,11 @@ impl Worker {
             if self.queue_lowered(core) {
                 return core.queue.pop();
             }
-            loop {
-                match injector.steal_batch_with_limit_and_pop(&core.queue, STEAL_BATCH) {
-                    Steal::Success(task) => {
-                        self.seat()
-                            .counters
-                            .injector_pops
-                            .add(1 + core.queue.len() as u64);
-                        return Some(task);
-                    }
-                    Steal::Empty => return None,
-                    Steal::Retry => std::hint::spin_loop(),
-                }
-            }
+            let steal = || injector.steal_batch_with_limit_and_pop(&core.queue, STEAL_BATCH);
+            let task = settled(steal)?;
+            let pops = 1 + core.queue.len() as u64;
+            self.seat().counters.injector_pops.add(pops);
+            Some(task)
         })
     }
 
