@@ -313,8 +313,8 @@ async fn all_values_of_try_join_all_come_back() {
     assert_eq!(values, (0..1000).collect::<Vec<_>>());
 }
 
-#[test]
-fn a_panic_that_nobody_read_reaches_the_exception_handler() {
+/// A runtime, and the panics that its exception handler is told of.
+fn runtime_with_panics() -> (Runtime, Arc<Mutex<Vec<String>>>) {
     let reports = Arc::new(Mutex::new(Vec::new()));
     let runtime = Runtime::builder()
         .worker_threads(1)
@@ -329,6 +329,12 @@ fn a_panic_that_nobody_read_reaches_the_exception_handler() {
         })
         .build()
         .unwrap();
+    (runtime, reports)
+}
+
+#[test]
+fn a_panic_that_nobody_read_reaches_the_exception_handler() {
+    let (runtime, reports) = runtime_with_panics();
     runtime.block_on(async {
         let mut set = JoinSet::new();
         set.spawn(async { panic!("unread (this is meant)") });
@@ -362,19 +368,7 @@ fn a_panic_that_nobody_read_is_reported_whichever_way_the_set_forgets_it() {
     }
     for aside in [false, true] {
         for way in ["drop", "detach_all", "try_join_all"] {
-            let reports = Arc::new(Mutex::new(Vec::new()));
-            let runtime = Runtime::builder()
-                .worker_threads(1)
-                .exception_handler({
-                    let reports = reports.clone();
-                    move |report| {
-                        if report.panic.is_some() {
-                            reports.lock().push(report.message.clone());
-                        }
-                    }
-                })
-                .build()
-                .unwrap();
+            let (runtime, reports) = runtime_with_panics();
             let set = runtime.block_on(async {
                 let mut set = Set::new();
                 let ended = [

@@ -306,13 +306,7 @@ impl Line {
         let mut locked = self.list.lock();
         self.catch_up(&mut locked, now, &mut after);
         let outcome = if locked.waiting(LANE) == 0 {
-            match locked.schedule.due(now, weight) {
-                due if due <= now => {
-                    locked.schedule.charge(due, now, weight);
-                    Ok(())
-                }
-                due => Err(due),
-            }
+            locked.schedule.pass(now, weight).map(|_| ())
         } else {
             // Whoever comes now passes after all of them.
             let all = locked.queued.saturating_add(weight).min(self.max_weight);
@@ -405,12 +399,9 @@ impl Line {
         let mut locked = self.list.lock();
         self.catch_up(&mut locked, now, &mut after);
         let reserved = if locked.waiting(LANE) == 0 {
-            match locked.schedule.due(now, weight) {
-                due if due <= now => {
-                    locked.schedule.charge(due, now, weight);
-                    (now, None)
-                }
-                due => (due, Some(locked.schedule.reserve(due, weight, false))),
+            match locked.schedule.pass(now, weight) {
+                Ok(_) => (now, None),
+                Err(due) => (due, Some(locked.schedule.reserve(due, weight, false))),
             }
         } else {
             let mut rehearsal = locked.schedule.clone();

@@ -111,6 +111,15 @@ impl Schedule {
         earliest(self.tail(), from.max(last), weight)
     }
 
+    /// Lets one pass who comes now, or tells when that may be.
+    pub(super) fn pass(&mut self, now: u64, weight: u64) -> Result<Charge, u64> {
+        let due = self.due(now, weight);
+        if due > now {
+            return Err(due);
+        }
+        Ok(self.charge(due, now, weight))
+    }
+
     /// Lets one pass who has waited as the first since `since`, or tells when that may be. It may be late: reservations whose time has come, but which come
     /// after the moment when this one was due, count after it.
     pub(super) fn pass_waiting(
