@@ -5,13 +5,13 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
-use std::time::Instant;
 
 use divisi_task::{Cause, Runnable, TaskId};
 
 use crate::config::LONG_QUEUE;
 use crate::seat::{Core, Seat};
 use crate::shared::{Home, Phase, Shared};
+use crate::slow_lane::TimedPoll;
 use crate::spare;
 use crate::thread_state::ThreadNumber;
 
@@ -30,8 +30,8 @@ pub(crate) struct Context {
     pub(crate) in_driver: Cell<bool>,
     /// So many polls to come are timed.
     pub(crate) timed_polls: Cell<u32>,
-    /// When the poll that runs now began, if it is timed.
-    pub(crate) poll_began: Cell<Option<Instant>>,
+    /// The poll that runs now, if it is timed.
+    pub(crate) timed_poll: Cell<Option<TimedPoll>>,
 }
 
 impl Context {
@@ -62,8 +62,8 @@ impl Context {
 
     /// If the poll of this task was timed, decides where it queues from now on.
     pub(crate) fn judge(&self, task: TaskId) {
-        if let Some(began) = self.poll_began.take() {
-            self.shared.slow_lane.judge(task, began.elapsed());
+        if let Some(poll) = self.timed_poll.take() {
+            self.shared.slow_lane.judge(task, poll.end());
         }
     }
 
@@ -189,7 +189,7 @@ pub(crate) fn enter(shared: &Arc<Shared>, seat: usize, mut core: Box<Core>) -> E
         core: RefCell::new(Some(core)),
         in_driver: Cell::new(false),
         timed_polls: Cell::new(0),
-        poll_began: Cell::new(None),
+        timed_poll: Cell::new(None),
     });
     CURRENT.with(|current| {
         let before = current.borrow_mut().replace(context.clone());

@@ -4,10 +4,15 @@
 //! got stuck at once. The monitor looks every 10 ms while anything runs and then wakes a sleeping worker, which takes the role.
 //! If nobody sleeps, it sends a spare (see `spare`).
 //!
+//! # It starts with the first task
+//!
+//! Without tasks there is nobody whom a stuck worker could keep waiting. So the first spawn starts the monitor, and a runtime that lives for a
+//! moment pays for no thread that watches it. If the system refuses the thread, the next spawn tries again.
+//!
 //! # It sleeps when all sleep
 //!
-//! The monitor stores `asleep`, fences, and looks whether all seats are parked; a worker clears its own parked bit,
-//! fences, and loads `asleep`. One of the two comes first, so either the monitor sees the worker and stays awake,
+//! The monitor stores [`ASLEEP`], fences, and looks whether all seats are parked; a worker clears its own parked bit,
+//! fences, and loads the state. One of the two comes first, so either the monitor sees the worker and stays awake,
 //! or the worker sees the monitor asleep and wakes it. Model: `loom_tests` below.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,6 +28,7 @@ use crate::shared::{Phase, Shared};
 use crate::spare::{self, Stall, StallOutcome};
 use crate::sync::{AtomicUsize, Ordering, fence};
 use crate::thread_state::{Sample, ThreadNumber};
+use crate::threads::Threads;
 
 /// Looks without any activity after which the monitor sleeps until it is stirred.
 const QUIET_LOOKS: u32 = 2;
@@ -31,38 +37,49 @@ const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
 /// At most one stall a second is reported; the next report counts the others.
 const REPORT_PAUSE: Duration = Duration::from_secs(1);
 
+const AWAKE: usize = 0;
+const ASLEEP: usize = 1;
+const NOT_STARTED: usize = 2;
+
 #[derive(Debug)]
 pub(crate) struct Monitor {
     thread: OnceLock<Thread>,
-    asleep: AtomicUsize,
+    /// [`AWAKE`], [`ASLEEP`] or [`NOT_STARTED`].
+    state: AtomicUsize,
     pub(crate) wakeups: Counter,
     /// Polls that were taken for stuck.
     pub(crate) stalls: Counter,
 }
 
-impl Default for Monitor {
-    fn default() -> Self {
+impl Monitor {
+    /// A monitor for those who have `helpers`. Without any there is nothing that it could do, and it never starts.
+    pub(crate) fn new(helpers: bool) -> Monitor {
         Monitor {
             thread: OnceLock::new(),
-            asleep: AtomicUsize::new(0),
+            state: AtomicUsize::new(if helpers { NOT_STARTED } else { AWAKE }),
             wakeups: Counter::default(),
             stalls: Counter::default(),
         }
     }
-}
 
-impl Monitor {
     /// A worker has left its sleep for something to do.
     pub(crate) fn stir(&self) {
         // Pairs with the fence in `fall_asleep`.
         fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::SeqCst) != 0 && self.rouse() {
+        if self.is_asleep() && self.rouse() {
             self.wake();
         }
     }
 
     fn rouse(&self) -> bool {
-        self.asleep.swap(0, Ordering::SeqCst) != 0
+        self.state
+            .compare_exchange(ASLEEP, AWAKE, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+    }
+
+    /// Whether it is to be started with the next task.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == NOT_STARTED
     }
 
     pub(crate) fn wake(&self) {
@@ -73,17 +90,29 @@ impl Monitor {
 
     /// Announces the sleep. Returns false, with the announcement taken back, if somebody is not parked.
     fn fall_asleep(&self, all_resting: impl Fn() -> bool) -> bool {
-        self.asleep.store(1, Ordering::SeqCst);
+        self.state.store(ASLEEP, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         if all_resting() {
             return true;
         }
-        self.asleep.store(0, Ordering::SeqCst);
+        self.state.store(AWAKE, Ordering::SeqCst);
         false
     }
 
     fn is_asleep(&self) -> bool {
-        self.asleep.load(Ordering::SeqCst) != 0
+        self.state.load(Ordering::SeqCst) == ASLEEP
+    }
+}
+
+/// Starts the monitor thread, once. While the scheduler is being stopped the thread may outlive the stop, for as long as it takes to see that.
+pub(crate) fn start(shared: &Arc<Shared>) {
+    if shared.phase() != Phase::Running {
+        return;
+    }
+    let state = &shared.monitor.state;
+    let first = state.compare_exchange(NOT_STARTED, AWAKE, Ordering::SeqCst, Ordering::SeqCst);
+    if first.is_ok() && Threads::start(shared, shared.seats.len(), run).is_err() {
+        state.store(NOT_STARTED, Ordering::SeqCst);
     }
 }
 
@@ -100,7 +129,7 @@ struct Watched {
 }
 
 /// The body of the monitor thread.
-pub(crate) fn run(shared: &Arc<Shared>) {
+fn run(shared: &Arc<Shared>) {
     let monitor = &shared.monitor;
     let _ = monitor.thread.set(thread::current());
     let threshold = shared.spares.as_ref().map(|spares| spares.threshold);
@@ -282,7 +311,9 @@ mod loom_tests {
     fn loom_a_worker_that_wakes_is_seen_or_stirs_the_monitor() {
         loom::model(|| {
             let idle = Arc::new(Idle::new(1, 1));
-            let monitor = Arc::new(Monitor::default());
+            let monitor = Arc::new(Monitor::new(true));
+            // As `start` leaves it.
+            monitor.state.store(AWAKE, Ordering::SeqCst);
             idle.park(0);
             let worker = loom::thread::spawn({
                 let (idle, monitor) = (idle.clone(), monitor.clone());

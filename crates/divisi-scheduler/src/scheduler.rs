@@ -85,15 +85,8 @@ impl Scheduler {
             return Ok(());
         }
         let shared = &self.shared;
-        let workers = (0..shared.workers).try_for_each(|seat| {
+        let started = (0..shared.workers).try_for_each(|seat| {
             Threads::start(shared, seat, move |shared| run_in_background(shared, seat))
-        });
-        let started = workers.and_then(|()| {
-            if shared.seats.len() == 1 {
-                // Nobody could help, so there is nothing to watch.
-                return Ok(());
-            }
-            Threads::start(shared, shared.seats.len(), monitor::run)
         });
         if started.is_err() {
             self.stop(Instant::now() + Duration::from_secs(1));
@@ -115,6 +108,9 @@ impl Scheduler {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        if self.shared.monitor.is_missing() {
+            monitor::start(&self.shared);
+        }
         context::with_home(&self.home, |home| {
             let (task, handle) = divisi_task::spawn(
                 future,

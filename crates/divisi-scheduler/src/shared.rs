@@ -89,7 +89,7 @@ impl Shared {
             spares: setup.spares,
             looks: CachePadded::new(AtomicU32::new(0)),
             lookout: Lookout::default(),
-            monitor: Monitor::default(),
+            monitor: Monitor::new(setup.background && count > 1),
             census: Census::new(setup.jump),
             long_polls: setup.long_polls,
             emptying: Emptying::default(),

@@ -1,12 +1,13 @@
 //! The slow lane: tasks whose polls take long wait apart from all others.
 //!
 //! A task that computes inside its polls costs whatever is queued behind it the whole of each poll, times the number of such tasks ahead.
-//! So a task two of whose timed polls in a row were long is *marked*, and from then on waits here. A worker takes from here when nothing else is ready, or when it
+//! So a task that computed through a whole long poll, or two of whose timed polls in a row were long, is *marked*, and from then on waits here. A worker takes from here when nothing else is ready, or when it
 //! has not done so for [`SLOW_TURN`]. What answers events then waits for the polls that run at the moment, however many tasks compute.
 //!
 //! * Polls are timed while it is known that some are long: the next [`TIMED_POLLS`] after a maintenance interval that took as long as one long poll.
-//!   Those of tasks from here always are. One short poll takes the mark off. One long poll alone proves nothing: the system may have
-//!   taken the core away in the middle of it.
+//!   Those of tasks from here always are. One short poll takes the mark off. One long poll alone proves nothing unless the thread used a core as long: the
+//!   system may have taken it away in the middle.
+//! * While polls are timed, a worker takes injected tasks one at a time: nobody knows them, and those that events wake need not wait behind all of them.
 //! * A mark is a hint in a table of fixed size: of two tasks with the same place the later one has it. A task without its mark waits in a run queue.
 //! * No task is lost: who pushes here does the producer's half of the parking protocol (see `idle`) among the workers, and a worker looks here before
 //!   it sleeps. Spares take nothing from here: they stand in for the sake of what must not wait. Should all workers be stuck for longer than
@@ -14,17 +15,58 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_deque::Injector;
 use divisi_task::{Runnable, TaskId};
 
 use crate::config::LONG_POLL;
 use crate::settled::settled;
+use crate::thread_state;
 
 /// Tasks that can be marked at the same time, if they are lucky with their places: 16 KiB.
 const PLACES: usize = 1 << PLACE_BITS;
 const PLACE_BITS: u32 = 10;
+
+/// The beginning of a poll that is timed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimedPoll {
+    began: Instant,
+    /// Processor time that the thread had used by then, if the system tells.
+    used: Option<Duration>,
+}
+
+/// What a poll was, next to [`LONG_POLL`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PollLength {
+    Short,
+    /// By the clock on the wall.
+    Long,
+    /// By the processor's time as well.
+    Computed,
+}
+
+impl TimedPoll {
+    pub(crate) fn begin() -> TimedPoll {
+        TimedPoll {
+            began: Instant::now(),
+            used: thread_state::processor_time(),
+        }
+    }
+
+    /// To be called at the end of the poll, on the same thread.
+    pub(crate) fn end(self) -> PollLength {
+        if self.began.elapsed() < LONG_POLL {
+            return PollLength::Short;
+        }
+        let used = || Some(thread_state::processor_time()?.saturating_sub(self.used?));
+        if used().is_some_and(|used| used >= LONG_POLL) {
+            PollLength::Computed
+        } else {
+            PollLength::Long
+        }
+    }
+}
 
 pub(crate) struct SlowLane {
     queue: Injector<Runnable>,
@@ -74,27 +116,27 @@ impl SlowLane {
         self.known.get().is_some_and(|known| known.is_marked(task))
     }
 
-    /// Marks the task, suspects it, or takes both off, after a poll that took so long.
-    pub(crate) fn judge(&self, task: TaskId, took: Duration) {
+    /// Marks the task, suspects it, or takes both off, after a poll of that length.
+    pub(crate) fn judge(&self, task: TaskId, length: PollLength) {
         let known = match self.known.get() {
             Some(known) => known,
-            None if took < LONG_POLL => return,
+            None if length == PollLength::Short => return,
             None => self.known.get_or_init(Known::new),
         };
         let (place, number) = (Known::place(task), task.as_u64());
         let (mark, suspect) = (&known.marks[place], &known.suspects[place]);
         let suspected = suspect.load(Ordering::Relaxed) == number;
-        if took < LONG_POLL {
-            if suspected {
-                suspect.store(0, Ordering::Relaxed);
+        match length {
+            PollLength::Short => {
+                if suspected {
+                    suspect.store(0, Ordering::Relaxed);
+                }
+                if known.is_marked(task) {
+                    mark.store(0, Ordering::Relaxed);
+                }
             }
-            if known.is_marked(task) {
-                mark.store(0, Ordering::Relaxed);
-            }
-        } else if suspected {
-            mark.store(number, Ordering::Relaxed);
-        } else {
-            suspect.store(number, Ordering::Relaxed);
+            PollLength::Long if !suspected => suspect.store(number, Ordering::Relaxed),
+            PollLength::Long | PollLength::Computed => mark.store(number, Ordering::Relaxed),
         }
     }
 
@@ -148,15 +190,37 @@ mod tests {
         let lane = SlowLane::new();
         assert!(!lane.is_for(slow.id()));
         for task in [&slow, &quick] {
-            lane.judge(task.id(), LONG_POLL);
+            lane.judge(task.id(), PollLength::Long);
             assert!(!lane.is_for(task.id()), "one long poll may be chance");
         }
-        lane.judge(quick.id(), LONG_POLL / 2);
+        lane.judge(quick.id(), PollLength::Short);
         for task in [&slow, &quick] {
-            lane.judge(task.id(), LONG_POLL);
+            lane.judge(task.id(), PollLength::Long);
         }
         assert!(lane.is_for(slow.id()) && !lane.is_for(quick.id()));
-        lane.judge(slow.id(), LONG_POLL / 2);
+        lane.judge(slow.id(), PollLength::Short);
         assert!(!lane.is_for(slow.id()));
+        lane.judge(slow.id(), PollLength::Computed);
+        assert!(lane.is_for(slow.id()), "that was no chance");
+    }
+
+    #[test]
+    fn a_poll_that_waits_is_long_and_one_that_works_has_computed() {
+        let nothing = TimedPoll::begin();
+        assert_eq!(nothing.end(), PollLength::Short);
+        let ended = |used| {
+            let began = Instant::now()
+                .checked_sub(LONG_POLL)
+                .expect("the system runs for longer");
+            TimedPoll { began, used }.end()
+        };
+        assert_eq!(ended(thread_state::processor_time()), PollLength::Long);
+        assert_eq!(ended(None), PollLength::Long);
+        if cfg!(target_os = "linux") {
+            while thread_state::processor_time().unwrap() < LONG_POLL {
+                std::hint::black_box((0..1000).sum::<u64>());
+            }
+            assert_eq!(ended(Some(Duration::ZERO)), PollLength::Computed);
+        }
     }
 }

@@ -3,6 +3,8 @@
 //! A poll that lasts long on the clock may be blocked, may compute, or may be ready to go on and not get a core, because other programs use them. In
 //! the last case a spare worker would only wait for a core as well. Linux tells them apart in `/proc`; elsewhere only the clock counts.
 
+use std::time::Duration;
+
 /// A thread as the operating system knows it; zero for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ThreadNumber(u64);
@@ -37,9 +39,20 @@ impl Sample {
     }
 }
 
+/// Processor time that the calling thread has used so far; `None` if the system does not tell.
+pub(crate) fn processor_time() -> Option<Duration> {
+    sys::processor_time()
+}
+
 #[cfg(target_os = "linux")]
 mod sys {
     use super::Sample;
+    use rustix::time::{ClockId, clock_gettime};
+    use std::time::Duration;
+
+    pub(super) fn processor_time() -> Option<Duration> {
+        clock_gettime(ClockId::ThreadCPUTime).try_into().ok()
+    }
 
     pub(super) fn current() -> u64 {
         rustix::thread::gettid()
@@ -68,6 +81,10 @@ mod sys {
 #[cfg(not(target_os = "linux"))]
 mod sys {
     use super::Sample;
+
+    pub(super) fn processor_time() -> Option<std::time::Duration> {
+        None
+    }
 
     pub(super) fn current() -> u64 {
         1

@@ -24,6 +24,7 @@ use crate::lookout;
 use crate::seat::{Core, Seat};
 use crate::settled::settled;
 use crate::shared::Shared;
+use crate::slow_lane::TimedPoll;
 use crate::spare;
 
 #[derive(Debug)]
@@ -126,8 +127,13 @@ impl Worker {
         let left = self.context.timed_polls.get();
         if left > 0 {
             self.context.timed_polls.set(left - 1);
-            self.context.poll_began.set(Some(Instant::now()));
+            self.context.timed_poll.set(Some(TimedPoll::begin()));
         }
+    }
+
+    /// Whether some of the last polls were long.
+    fn polls_are_long(&self) -> bool {
+        self.context.timed_polls.get() > 0
     }
 
     /// Handles ready events and takes a share of the injector although there are tasks to run.
@@ -164,8 +170,12 @@ impl Worker {
             return;
         }
         let before = core.queue.len();
-        let mut left =
-            (shared.injector.len().div_ceil(shared.idle.present().max(1))).min(INJECTED_SHARE);
+        let share = shared.injector.len().div_ceil(shared.idle.present().max(1));
+        let mut left = share.min(if self.polls_are_long() {
+            1
+        } else {
+            INJECTED_SHARE
+        });
         while left > 0 {
             let queued = core.queue.len();
             match shared.injector.steal_batch_with_limit(&core.queue, left) {
@@ -239,8 +249,11 @@ impl Worker {
             if self.queue_lowered(core) {
                 return core.queue.pop();
             }
-            let steal = || injector.steal_batch_with_limit_and_pop(&core.queue, STEAL_BATCH);
-            let task = settled(steal)?;
+            let task = if self.polls_are_long() {
+                settled(|| injector.steal())
+            } else {
+                settled(|| injector.steal_batch_with_limit_and_pop(&core.queue, STEAL_BATCH))
+            }?;
             let pops = 1 + core.queue.len() as u64;
             self.seat().counters.injector_pops.add(pops);
             Some(task)
