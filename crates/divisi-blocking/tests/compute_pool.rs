@@ -366,6 +366,7 @@ fn no_job_begins_inside_a_waiting_one() {
 fn a_job_offered_to_a_waiting_thread_runs_on_another() {
     let pool = pool(2).build().unwrap();
     let (stolen, is_stolen) = mpsc::channel();
+    let (begun, has_begun) = mpsc::channel();
     let (release_half, half_released) = mpsc::channel();
     let (release_rest, rest_released) = mpsc::channel();
     let outer = pool
@@ -374,13 +375,15 @@ fn a_job_offered_to_a_waiting_thread_runs_on_another() {
                 move || is_stolen.recv_timeout(PATIENCE).unwrap(),
                 move || {
                     stolen.send(()).unwrap();
+                    begun.send(()).unwrap();
                     half_released.recv_timeout(PATIENCE).unwrap();
                 },
             );
             rest_released.recv_timeout(PATIENCE).unwrap();
         })
         .unwrap();
-    eventually(&pool, |now| now.running == 1);
+    // Before that the other thread could take the next job instead of its half.
+    has_begun.recv_timeout(PATIENCE).unwrap();
     let inner = pool.offload(|| ()).unwrap();
     eventually(&pool, |now| now.bounced > 0);
     assert!(!inner.is_finished());

@@ -6,7 +6,7 @@
 //! helper to run one job.
 //!
 //! They starve if all of them together got less than a tenth of one core ([`LEAST_SHARE`]) over a window at whose
-//! beginning and end jobs waited, and at least one of them wants to run now. A long queue alone is no starvation (the threads run),
+//! beginning and end jobs waited and at least one of them wanted to run. A long queue alone is no starvation (the threads run),
 //! and neither is a pool whose jobs all wait for something (they do not want to).
 //!
 //! The helper is a rayon pool of one thread, so that `par_iter` and the like inside that job stay on it: the pool's own threads
@@ -40,6 +40,9 @@ struct Sample {
     taken: Instant,
     /// Processor time of all compute threads so far.
     used: Duration,
+    /// Jobs wait, and a compute thread wants to run.
+    starving: bool,
+    /// Jobs wait.
     waiting: bool,
 }
 
@@ -61,10 +64,12 @@ impl Watch {
             self.last = None;
             return shared.has_work().then_some(WINDOW);
         };
+        let waiting = shared.has_work();
         let sample = Sample {
             taken: now,
             used,
-            waiting: shared.has_work(),
+            starving: waiting && kernel::any_wants_to_run(shared.compute_threads.numbers()),
+            waiting,
         };
         let last = self.last.take();
         // Watched for one window after the last job that waited, so that few bursts need to wake the dispatcher for it.
@@ -72,9 +77,7 @@ impl Watch {
             return None;
         }
         if let Some(last) = last {
-            if is_short_of_time(&last, &sample)
-                && kernel::any_wants_to_run(shared.compute_threads.numbers())
-            {
+            if is_short_of_time(&last, &sample) {
                 self.send_helper(shared);
             }
         }
@@ -105,11 +108,11 @@ impl Watch {
     }
 }
 
-/// Whether the compute threads got too little between two looks at each of which jobs waited.
+/// Whether the compute threads got too little between two looks at each of which jobs waited and a thread wanted to run.
 fn is_short_of_time(before: &Sample, after: &Sample) -> bool {
     let over = after.taken.saturating_duration_since(before.taken);
     let used = after.used.saturating_sub(before.used);
-    before.waiting && after.waiting && used * LEAST_SHARE < over
+    before.starving && after.starving && used * LEAST_SHARE < over
 }
 
 fn start(shared: &Arc<Shared>) -> Option<ThreadPool> {
@@ -217,17 +220,19 @@ mod kernel {
 mod tests {
     use super::*;
 
-    fn short_of_time(over_ms: u64, used_ms: u64, waiting: [bool; 2]) -> bool {
+    fn short_of_time(over_ms: u64, used_ms: u64, starving: [bool; 2]) -> bool {
         let begin = Instant::now();
         let before = Sample {
             taken: begin,
             used: Duration::from_secs(1),
-            waiting: waiting[0],
+            starving: starving[0],
+            waiting: true,
         };
         let after = Sample {
             taken: begin + Duration::from_millis(over_ms),
             used: Duration::from_secs(1) + Duration::from_millis(used_ms),
-            waiting: waiting[1],
+            starving: starving[1],
+            waiting: true,
         };
         is_short_of_time(&before, &after)
     }
@@ -242,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_starves_if_no_job_waits() {
+    fn nobody_starves_who_did_not_want_to_run_all_the_time() {
         assert!(!short_of_time(50, 0, [false, true]));
         assert!(!short_of_time(50, 0, [true, false]));
     }
