@@ -63,8 +63,12 @@ impl Threads {
         if let Some(place) = alive.iter().position(|&other| other == number) {
             alive.swap_remove(place);
         }
+        // Whoever waits does not wait for itself, and not for one after the other.
+        let perhaps_the_last = alive.len() <= 1;
         drop(alive);
-        self.ended.notify_all();
+        if perhaps_the_last {
+            self.ended.notify_all();
+        }
     }
 
     /// Waits until all threads but the calling one have ended. Returns the numbers of those that have not by `deadline`.

@@ -25,6 +25,8 @@ const PREEMPTIONS: usize = 3;
 fn model(f: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(PREEMPTIONS);
+    // Setting up and looking at the outcome alone take some hundred.
+    builder.max_branches = 10_000;
     builder.check(f);
 }
 
@@ -64,13 +66,12 @@ fn come_and_go(registry: &Registry) -> TaskId {
 fn registry_insert_and_remove() {
     model(|| {
         let registry = Arc::new(Registry::new(1));
-        // Four slots on the free list: as many as are in use at once below.
-        let fill = || {
+        // Four slots that were returned: as many as are in use at once below.
+        drop(
             (0..4)
                 .map(|_| spawn(&registry).unwrap())
-                .collect::<Vec<_>>()
-        };
-        drop(fill());
+                .collect::<Vec<_>>(),
+        );
         let other = thread::spawn({
             let registry = registry.clone();
             move || {
@@ -93,13 +94,78 @@ fn registry_insert_and_remove() {
         ids.dedup();
         assert_eq!(ids.len(), 4);
         assert!(registry.is_empty() && registry.list().is_empty());
-        // No slot got lost on the way: these need no fifth.
-        for (task, _) in fill() {
-            let id = task.id().to_string();
-            let (slot, _generation) = id.split_once('.').unwrap();
-            assert!(slot.parse::<usize>().unwrap() < 4, "{id}");
-        }
+        no_slot_is_lost(&registry, ids.into_iter().map(slot).max().unwrap().max(3));
     });
+}
+
+/// Two threads take what was returned and make it the free list; between one's taking and making, the other does it all.
+#[test]
+fn registry_refill_against_refill() {
+    model(|| {
+        let registry = Arc::new(Registry::new(1));
+        let two = |registry: &Registry| {
+            let tasks = [(); 2].map(|()| spawn(registry).unwrap());
+            let last = tasks.iter().map(|(task, _)| slot(task.id())).max();
+            drop(tasks);
+            last.unwrap()
+        };
+        two(&registry);
+        let other = thread::spawn({
+            let registry = registry.clone();
+            move || two(&registry).max(slot(come_and_go(&registry)))
+        });
+        let own = slot(come_and_go(&registry));
+        let last = own.max(other.join().unwrap());
+        no_slot_is_lost(&registry, last.max(1));
+    });
+}
+
+/// A pop is overtaken by one that takes the same slot and its successor, and by a refill that makes that slot the head again while its
+/// successor is in use.
+#[test]
+fn registry_pop_against_refill() {
+    model(|| {
+        let registry = Arc::new(Registry::new(1));
+        let tasks = [(); 3].map(|()| spawn(&registry).unwrap());
+        drop(tasks);
+        // Takes one of the three, so that the others are the free list.
+        let _kept = spawn(&registry).unwrap();
+        let other = thread::spawn({
+            let registry = registry.clone();
+            move || {
+                let [head, successor, fresh] = [(); 3].map(|()| spawn(&registry).unwrap());
+                drop(head);
+                drop(fresh);
+                [successor, spawn(&registry).unwrap()]
+            }
+        });
+        let own = spawn(&registry).unwrap();
+        let others = other.join().unwrap();
+        let next = spawn(&registry).unwrap();
+        let mut slots: Vec<_> = others
+            .iter()
+            .chain([&own, &next])
+            .map(|(task, _)| slot(task.id()))
+            .collect();
+        slots.sort_unstable();
+        slots.dedup();
+        assert_eq!(slots.len(), 4, "each has a slot of its own");
+    });
+}
+
+/// As many tasks as there are slots need no further one.
+fn no_slot_is_lost(registry: &Registry, last: usize) {
+    let all: Vec<_> = (0..=last).map(|_| spawn(registry).unwrap()).collect();
+    for (task, _) in &all {
+        assert!(slot(task.id()) <= last, "{}", task.id());
+    }
+}
+
+/// The number of a task's slot.
+fn slot(id: TaskId) -> usize {
+    let id = id.to_string();
+    let (slot, _generation) = id.split_once('.').unwrap();
+    slot.parse().unwrap()
 }
 
 /// A list is made while tasks come and go: what it finds is alive as long as the list is.

@@ -1,5 +1,5 @@
-//! One shard of the registry: slots in chunks that never move, a list of the free ones, and a count of the
-//! others.
+//! One shard of the registry: slots in chunks that never move, two lists of the free ones, and two counts, of tasks
+//! that came and that left.
 //!
 //! # Participants
 //!
@@ -29,26 +29,45 @@
 //! - a task that a spawner has to take back because the shard is closed was seen by nobody, since it was
 //!   pinned from the start.
 //!
+//! # Two sides
+//!
+//! Spawners write one pair of cache lines and removers another: a thief that ends tasks as fast as a worker spawns
+//! them does not slow it down. The sides meet when the spawners' list is empty.
+//!
 //! # Closing
 //!
-//! `population` counts tasks (and spawners that are about to know whether they may), with [`CLOSED`] and
-//! [`HELD`] in its low bits. A spawner stores the pinned task, then adds to `population`; a closer sets
-//! `CLOSED` there. Both are read-modify-writes of one word, so one comes first: either the spawner finds
-//! `CLOSED` and takes its task back, or the closer's acquires the spawner's release and a listing that begins
-//! afterwards finds the slot at least pinned (and waits for the pin).
+//! `entered` counts tasks (and spawners that are about to know whether they may), with [`CLOSED`] in its lowest bit.
+//! A spawner stores the pinned task, then adds to `entered`; a closer sets `CLOSED` there. Both are
+//! read-modify-writes of one word, so one comes first: either the spawner finds `CLOSED` and takes its task back,
+//! or the closer's acquires the spawner's release and a listing that begins afterwards finds the slot at least
+//! pinned (and waits for the pin).
+//!
+//! # Population
+//!
+//! It is `entered` less `left`. Whoever reads `left` first and then `entered` never finds less than there were at
+//! some moment in between: both only grow, but for spawners that find the shard closed, who were counted too much. A
+//! removal happens after its task was entered, so that acquiring the one shows the other.
 //!
 //! # Lifetime
 //!
-//! A shard is freed by whoever brings `population` to zero with `HELD` clear: the registry, or the last
-//! remover after the registry is gone. Each counted task keeps the shard alive, and a remover uncounts its
-//! task as its very last access.
+//! As long as the registry is there, `left` counts removals. When it goes (no spawner can be under way, so
+//! `entered` is final) it subtracts that number and sets [`RELEASED`]; from then on `left` is the negative number of
+//! those who are still to be removed. Whoever makes it zero, the registry or a remover, frees the shard. Its
+//! addition to `left` is a remover's very last access.
 //!
-//! # The list of free slots
+//! # The lists of free slots
 //!
-//! A Treiber stack of slot numbers. Its head carries a tag that every pop increments, so a pop that was
-//! suspended between reading a slot's successor and its exchange fails if that slot was popped meanwhile,
-//! unless exactly a multiple of 2^35 pops were made within the suspension (half an hour at fifty nanoseconds
-//! each). A slot that is out of generations is not pushed back, so that an id is never used twice.
+//! Both are stacks of slot numbers. Removers push to `returned`, one by one, and it is only ever taken whole, so
+//! neither needs to know whether the head it replaces was there all the time. Spawners pop from `free`. Its head
+//! carries a tag that every pop increments, so a pop that was suspended between reading a slot's successor and its
+//! exchange fails if that slot was popped meanwhile, unless exactly a multiple of 2^35 pops were made within the
+//! suspension (half an hour at fifty nanoseconds each).
+//!
+//! A spawner that finds `free` empty takes all of `returned`, keeps one slot and makes the others the new `free`. If
+//! another one was faster, it takes that list whole as well (which is a pop) and puts it in front of its own. One
+//! that finds both empty because a third is in between grows the shard: slots are only ever too many.
+//!
+//! A slot that is out of generations is not pushed back, so that an id is never used twice.
 //!
 //! Models: `registry_*` in `tests/loom_registry.rs`.
 
@@ -77,27 +96,26 @@ const LAST_GENERATION: u32 = (1 << GENERATION_BITS) - 1;
 /// In a slot's word: somebody is looking at the task.
 const PINNED: usize = 1;
 
-/// In `population`: the registry exists.
-const HELD: u64 = 1 << 0;
-/// In `population`: no new tasks.
-const CLOSED: u64 = 1 << 1;
-const TASK: u64 = 1 << 2;
+/// In `entered`: no new tasks.
+const CLOSED: u64 = 1 << 0;
+/// In `left`: the registry is gone.
+const RELEASED: u64 = 1 << 0;
+/// In both.
+const TASK: u64 = 1 << 1;
 
-/// In the head of the free list: the low half is a slot number plus 1, or 0 at the end of the list; the rest
-/// is the tag.
+/// In the head of `free`: the low half is a slot number plus 1, or 0 at the end of the list; the rest is the tag. In
+/// that of `returned` there is no tag.
 const NUMBER_BITS: u32 = SLOT_BITS + 1;
 const NUMBER_MASK: u64 = (1 << NUMBER_BITS) - 1;
 const TAG_ONE: u64 = 1 << NUMBER_BITS;
 
-/// See the module documentation. Aligned so that two shards never share a cache line, nor a pair of lines
-/// that is prefetched together.
-#[repr(align(128))]
+/// See the module documentation.
 pub(crate) struct Shard {
-    population: AtomicU64,
-    free: AtomicU64,
+    spawners: Spawners,
+    removers: Removers,
+    number: u32,
     /// Slots below this number were in use at some time.
     fresh: AtomicU32,
-    number: u32,
     /// The slots, in chunks of [`chunk_len`] that are made when they are needed and stay as long as the
     /// shard. Null, or a leaked boxed slice.
     chunks: [AtomicPtr<Slot>; CHUNKS],
@@ -106,6 +124,20 @@ pub(crate) struct Shard {
     alive: crate::sync::UnsafeCell<()>,
     #[cfg(divisi_loom)]
     _leak_check: loom::alloc::Track<()>,
+}
+
+/// What spawners write. Aligned so that nothing else shares its cache line, nor the one that is prefetched with it.
+#[repr(align(128))]
+struct Spawners {
+    entered: AtomicU64,
+    free: AtomicU64,
+}
+
+/// What removers write.
+#[repr(align(128))]
+struct Removers {
+    left: AtomicU64,
+    returned: AtomicU32,
 }
 
 struct Slot {
@@ -168,10 +200,16 @@ impl Slot {
 impl Shard {
     pub(crate) fn allocate(number: u32) -> NonNull<Self> {
         let shard = Box::new(Self {
-            population: AtomicU64::new(HELD),
-            free: AtomicU64::new(0),
-            fresh: AtomicU32::new(0),
+            spawners: Spawners {
+                entered: AtomicU64::new(0),
+                free: AtomicU64::new(0),
+            },
+            removers: Removers {
+                left: AtomicU64::new(0),
+                returned: AtomicU32::new(0),
+            },
             number,
+            fresh: AtomicU32::new(0),
             chunks: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
             #[cfg(divisi_loom)]
             alive: crate::sync::UnsafeCell::new(()),
@@ -184,28 +222,28 @@ impl Shard {
 
     pub(crate) fn close(&self) {
         // Acquire: what spawners that came first have put into their slots, for the listing that follows.
-        self.population.fetch_or(CLOSED, Ordering::Acquire);
+        self.spawners.entered.fetch_or(CLOSED, Ordering::Acquire);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.population.load(Ordering::Relaxed) & CLOSED != 0
+        self.spawners.entered.load(Ordering::Relaxed) & CLOSED != 0
     }
 
     pub(crate) fn len(&self) -> usize {
-        // Acquire: whoever finds the shard empty sees all that its tasks did.
-        (self.population.load(Ordering::Acquire) / TASK) as usize
+        // Acquire: whoever finds the shard empty sees all that its tasks did, and that they were entered.
+        let left = self.removers.left.load(Ordering::Acquire) / TASK;
+        let entered = self.spawners.entered.load(Ordering::Relaxed) / TASK;
+        entered.wrapping_sub(left) as usize
     }
 
     /// Takes a free slot and makes the id of its next task.
     pub(crate) fn reserve(&self) -> Result<TaskId, Closed> {
         // A hint that spares the work; `publish` decides.
-        if self.population.load(Ordering::Relaxed) & CLOSED != 0 {
+        if self.spawners.entered.load(Ordering::Relaxed) & CLOSED != 0 {
             return Err(Closed);
         }
-        let (slot, index) = match self.pop() {
-            Some(found) => found,
-            None => self.grow(),
-        };
+        let found = self.pop().or_else(|| self.refill());
+        let (slot, index) = found.unwrap_or_else(|| self.grow());
         let generation = slot.generation.load(Ordering::Relaxed);
         Ok(TaskId::new(self.number, index, generation))
     }
@@ -221,17 +259,16 @@ impl Shard {
         // Relaxed: the read-modify-write that follows releases it to the closer; to others it is a pin
         // without meaning.
         slot.word.store(pinned, Ordering::Relaxed);
-        let before = self.population.fetch_add(TASK, Ordering::Release);
+        let before = self.spawners.entered.fetch_add(TASK, Ordering::Release);
         if before & CLOSED == 0 {
             // Release: the task is complete for whoever acquires its address.
             slot.word.store(task.as_ptr(), Ordering::Release);
             return true;
         }
-        // Relaxed, both: nobody has looked at the task. `HELD` is set, for the spawner borrows the registry:
-        // the shard is not to be freed here.
+        // Relaxed, both: nobody has looked at the task, and the registry, which the spawner borrows, is not gone.
         slot.word.store(ptr::null_mut(), Ordering::Relaxed);
         self.recycle(slot, id);
-        self.population.fetch_sub(TASK, Ordering::Relaxed);
+        self.spawners.entered.fetch_sub(TASK, Ordering::Relaxed);
         false
     }
 
@@ -258,8 +295,8 @@ impl Shard {
             spin.turn();
         }
         self.recycle(slot, id);
-        // SAFETY: the task kept the shard alive until here.
-        unsafe { Self::forget(this, TASK) };
+        // SAFETY: the task, which was counted, kept the shard alive until here.
+        unsafe { Self::leave(this, TASK) };
     }
 
     /// The registry goes away.
@@ -268,20 +305,23 @@ impl Shard {
     /// `this` points to this shard, with provenance over the whole, and nobody uses it through the registry
     /// any more.
     pub(crate) unsafe fn release(&self, this: NonNull<Self>) {
-        // SAFETY: `HELD` kept the shard alive until here.
-        unsafe { Self::forget(this, HELD) };
+        // Relaxed: spawners have borrowed the registry, and are done with it.
+        let entered = self.spawners.entered.load(Ordering::Relaxed) / TASK * TASK;
+        // SAFETY: without `RELEASED` nobody has freed the shard.
+        unsafe { Self::leave(this, RELEASED.wrapping_sub(entered)) };
     }
 
-    /// Takes one user away, and frees the shard if it was the last.
+    /// Adds to `left`, and frees the shard if the registry is gone and every task that entered has left.
     ///
     /// # Safety
-    /// `this` has provenance over the whole shard; the caller was that user.
-    unsafe fn forget(this: NonNull<Self>, user: u64) {
-        // SAFETY: the user keeps it alive until the subtraction.
+    /// `this` has provenance over the whole shard; the caller was a user of it and is not from now on.
+    unsafe fn leave(this: NonNull<Self>, users: u64) {
+        // SAFETY: the user keeps it alive until the addition. AcqRel: the last one acquires what all others did.
         let before = unsafe { this.as_ref() }
-            .population
-            .fetch_sub(user, Ordering::AcqRel);
-        if (before - user) & !CLOSED == 0 {
+            .removers
+            .left
+            .fetch_add(users, Ordering::AcqRel);
+        if before.wrapping_add(users) == RELEASED {
             // SAFETY: made by `allocate` from a box, and no user is left.
             drop(unsafe { Box::from_raw(this.as_ptr()) });
         }
@@ -317,16 +357,17 @@ impl Shard {
     }
 
     fn push(&self, slot: &Slot, index: u32) {
-        let mut head = self.free.load(Ordering::Relaxed);
+        let returned = &self.removers.returned;
+        let mut head = returned.load(Ordering::Relaxed);
         loop {
-            slot.next
-                .store((head & NUMBER_MASK) as u32, Ordering::Relaxed);
-            let new = (head & !NUMBER_MASK) | u64::from(index + 1);
-            // Release: generation and successor, for the pop that takes the slot.
-            match self
-                .free
-                .compare_exchange_weak(head, new, Ordering::Release, Ordering::Relaxed)
-            {
+            slot.next.store(head, Ordering::Relaxed);
+            // Release: generation and successor, for who takes the list.
+            match returned.compare_exchange_weak(
+                head,
+                index + 1,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return,
                 Err(actual) => head = actual,
             }
@@ -334,24 +375,87 @@ impl Shard {
     }
 
     fn pop(&self) -> Option<(&Slot, u32)> {
-        // Acquire, on either way to a head: what the push of that slot released (pops in between continue its
+        let free = &self.spawners.free;
+        // Acquire, on either way to a head: what `install` released with that list (pops in between continue its
         // release sequence). The exchange adds nothing to that: thanks to the tag, an equal head is the very
         // one that was read.
-        let mut head = self.free.load(Ordering::Acquire);
+        let mut head = free.load(Ordering::Acquire);
         loop {
-            let index = ((head & NUMBER_MASK) as u32).checked_sub(1)?;
+            let index = number(head).checked_sub(1)?;
             let slot = self.slot(index);
             let next = slot.next.load(Ordering::Relaxed);
-            let tag = (head & !NUMBER_MASK).wrapping_add(TAG_ONE);
-            match self.free.compare_exchange_weak(
+            match free.compare_exchange_weak(
                 head,
-                tag | u64::from(next),
+                popped(head, next),
                 Ordering::Relaxed,
                 Ordering::Acquire,
             ) {
                 Ok(_) => return Some((slot, index)),
                 Err(actual) => head = actual,
             }
+        }
+    }
+
+    /// Takes what removers have returned: one slot for the caller, the others for `free`.
+    fn refill(&self) -> Option<(&Slot, u32)> {
+        // Mostly there is something; if not, the line stays where it is.
+        if self.removers.returned.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        // Acquire: what every push since the last time released.
+        let index = self
+            .removers
+            .returned
+            .swap(0, Ordering::Acquire)
+            .checked_sub(1)?;
+        let slot = self.slot(index);
+        let rest = slot.next.load(Ordering::Relaxed);
+        if rest != 0 {
+            self.install(rest);
+        }
+        Some((slot, index))
+    }
+
+    /// Makes a list that is the caller's the one that spawners pop from, with what is there.
+    fn install(&self, list: u32) {
+        let free = &self.spawners.free;
+        let mut list = list;
+        let mut head = free.load(Ordering::Relaxed);
+        loop {
+            let new = match number(head) {
+                0 => (head & !NUMBER_MASK) | u64::from(list),
+                _ => popped(head, 0),
+            };
+            // Release: generations and successors in the list, for those who pop. Acquire: the same of the list that is taken.
+            match free.compare_exchange_weak(head, new, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) if number(head) == 0 => return,
+                Ok(_) => {
+                    list = self.joined(number(head), list);
+                    head = new;
+                }
+                Err(actual) => head = actual,
+            }
+        }
+    }
+
+    /// Both lists, which are the caller's, as one. Takes as long as the shorter one is.
+    fn joined(&self, first: u32, second: u32) -> u32 {
+        let next = |number: u32| &self.slot(number - 1).next;
+        let mut ends = (first, second);
+        loop {
+            let after = (
+                next(ends.0).load(Ordering::Relaxed),
+                next(ends.1).load(Ordering::Relaxed),
+            );
+            if after.0 == 0 {
+                next(ends.0).store(second, Ordering::Relaxed);
+                return first;
+            }
+            if after.1 == 0 {
+                next(ends.1).store(first, Ordering::Relaxed);
+                return second;
+            }
+            ends = after;
         }
     }
 
@@ -431,6 +535,16 @@ impl Drop for Shard {
 unsafe fn free_chunk(chunk: usize, slots: *mut Slot) {
     // SAFETY: that is how it was made.
     drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(slots, chunk_len(chunk))) });
+}
+
+/// The slot number, plus 1, in a head of `free`.
+fn number(head: u64) -> u32 {
+    (head & NUMBER_MASK) as u32
+}
+
+/// The head of `free` after a pop that leaves `next`.
+fn popped(head: u64, next: u32) -> u64 {
+    (head & !NUMBER_MASK).wrapping_add(TAG_ONE) | u64::from(next)
 }
 
 fn chunk_len(chunk: usize) -> usize {
