@@ -88,13 +88,12 @@ impl Context {
             return self.shared.inject(task);
         };
         core.queue.push(task);
-        if self.in_driver.get() {
+        // First what is hardly ever written: the length is on a line that thieves write.
+        if self.in_driver.get() || !self.shared.idle.any_parked() {
             return;
         }
-        if core.queue.len() >= LONG_QUEUE {
-            self.offer_work();
-        } else {
-            self.want_lookout();
+        if core.queue.len() >= LONG_QUEUE || self.shared.lookout.is_vacant() {
+            self.shared.wake_for_work();
         }
     }
 

@@ -33,16 +33,19 @@
 //!
 //! Model: `loom_tests` below, on this very module.
 
+use crossbeam_utils::CachePadded;
+
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, fence};
 
 const BITS: usize = u64::BITS as usize;
 
 #[derive(Debug)]
 pub(crate) struct Idle {
-    parked: Box<[AtomicU64]>,
+    /// Written at every sleep: lines of their own, as is that of the count.
+    parked: Box<[CachePadded<AtomicU64>]>,
     /// Seats that nobody holds: spares that are not needed. They neither sleep nor can be claimed.
     absent: Box<[AtomicU64]>,
-    searching: AtomicUsize,
+    searching: CachePadded<AtomicUsize>,
     seats: usize,
 }
 
@@ -51,12 +54,12 @@ impl Idle {
     pub(crate) fn new(seats: usize, present: usize) -> Idle {
         let idle = Idle {
             parked: (0..seats.div_ceil(BITS))
-                .map(|_| AtomicU64::new(0))
+                .map(|_| CachePadded::new(AtomicU64::new(0)))
                 .collect(),
             absent: (0..seats.div_ceil(BITS))
                 .map(|_| AtomicU64::new(0))
                 .collect(),
-            searching: AtomicUsize::new(0),
+            searching: CachePadded::new(AtomicUsize::new(0)),
             seats,
         };
         (present..seats).for_each(|seat| idle.leave(seat));

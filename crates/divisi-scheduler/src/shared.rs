@@ -55,14 +55,15 @@ pub(crate) struct Shared {
     pub(crate) injector: Injector<Runnable>,
     /// What threads of lowered priority inject. A thread that is preempted in the middle of a push to the injector keeps
     /// whoever takes from it spinning, and a lowered one stays preempted for long; nobody ever waits for anybody at an inbox.
-    pub(crate) lowered: Inbox<Runnable>,
+    pub(crate) lowered: CachePadded<Inbox<Runnable>>,
     pub(crate) slow_lane: SlowLane,
     /// Counts the looks of the lookout and the monitor: a coarse clock for workers that never sleep.
     pub(crate) looks: CachePadded<AtomicU32>,
     pub(crate) idle: Idle,
-    pub(crate) lookout: Lookout,
-    pub(crate) monitor: Monitor,
-    pub(crate) census: Census,
+    /// These are written now and then, next to much that is read at every step.
+    pub(crate) lookout: CachePadded<Lookout>,
+    pub(crate) monitor: CachePadded<Monitor>,
+    pub(crate) census: CachePadded<Census>,
     pub(crate) emptying: Emptying,
     pub(crate) registry: Arc<Registry>,
     pub(crate) background: bool,
@@ -88,9 +89,9 @@ impl Shared {
             workers,
             spares: setup.spares,
             looks: CachePadded::new(AtomicU32::new(0)),
-            lookout: Lookout::default(),
-            monitor: Monitor::new(setup.background && count > 1),
-            census: Census::new(setup.jump),
+            lookout: CachePadded::new(Lookout::default()),
+            monitor: CachePadded::new(Monitor::new(setup.background && count > 1)),
+            census: CachePadded::new(Census::new(setup.jump)),
             long_polls: setup.long_polls,
             emptying: Emptying::default(),
             registry: setup.registry,
@@ -98,7 +99,7 @@ impl Shared {
             enter: setup.enter,
             unhandled_panic: setup.unhandled_panic,
             injector: Injector::new(),
-            lowered: Inbox::new(),
+            lowered: CachePadded::new(Inbox::new()),
             slow_lane: SlowLane::new(),
             phase: AtomicU8::new(Phase::Running as u8),
             muster: Muster::default(),
@@ -247,8 +248,10 @@ impl fmt::Debug for Shared {
 }
 
 /// What a task holds of its scheduler. One per seat and one for spawns from elsewhere, so that the reference count that every
-/// spawn and every end of a task touches is not shared between cores.
+/// spawn and every end of a task touches is not shared between cores. Aligned so that the count, which the [`Arc`] keeps in front, is not on the
+/// line that wakers on other cores read.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Home {
     pub(crate) shared: Arc<Shared>,
     /// The registry shard of tasks that are spawned through this home.
