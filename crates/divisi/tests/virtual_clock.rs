@@ -164,10 +164,18 @@ fn time_goes_on_after_a_spare_has_left() {
         for _ in 0..20 {
             let stalls = divisi::Handle::current().metrics().scheduler.stalls;
             drop(divisi::spawn(divisi::yield_now()));
-            // A poll that lasts until the monitor has taken it for stuck.
+            // A poll that is blocked, not only long, until the monitor has taken it for stuck.
+            let (handle, blocked) = (divisi::Handle::current(), std::thread::current());
+            let watch = std::thread::spawn(move || {
+                while handle.metrics().scheduler.stalls == stalls {
+                    std::thread::yield_now();
+                }
+                blocked.unpark();
+            });
             while divisi::Handle::current().metrics().scheduler.stalls == stalls {
-                std::thread::yield_now();
+                std::thread::park();
             }
+            watch.join().unwrap();
             sleep(DAY).await;
         }
     });
