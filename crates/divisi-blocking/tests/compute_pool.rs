@@ -385,7 +385,8 @@ fn a_job_offered_to_a_waiting_thread_runs_on_another() {
     // Before that the other thread could take the next job instead of its half.
     has_begun.recv_timeout(PATIENCE).unwrap();
     let inner = pool.offload(|| ()).unwrap();
-    eventually(&pool, |now| now.bounced > 0);
+    // However often it is offered there.
+    eventually(&pool, |now| now.bounced > 3);
     assert!(!inner.is_finished());
     release_half.send(()).unwrap();
     join(inner);

@@ -101,9 +101,10 @@ impl Serving {
     /// `None` if there is one already: the caller was called from within a job that waits for a part of itself.
     pub(super) fn begin() -> Option<Self> {
         let begun = with(|context| !context.serving.replace(true));
+        // Made only if it is to be kept: its end takes the word back.
         begun
             .expect("runners run on compute threads")
-            .then_some(Self(()))
+            .then(|| Self(()))
     }
 }
 
