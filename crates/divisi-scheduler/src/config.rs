@@ -51,7 +51,8 @@ pub(crate) const TIMED_POLLS: u32 = 64;
 /// A worker that always has something else to run takes a task from the slow lane that often, so those make progress at half of a core's speed or
 /// so, with polls of ten milliseconds.
 pub(crate) const SLOW_TURN: Duration = Duration::from_millis(10);
-/// The looks of the monitor in a row without anybody taking from the slow lane after which what waits there goes to the injector: a second.
+/// The looks of the monitor in a row without anybody taking from the slow lane after which what waits there goes to the injector: a second, with
+/// the usual period.
 pub(crate) const SLOW_PATIENCE: u32 = 100;
 /// How often the monitor looks while anything runs.
 pub(crate) const MONITOR_PERIOD: Duration = Duration::from_millis(10);

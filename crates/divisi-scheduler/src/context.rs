@@ -69,14 +69,12 @@ impl Context {
 
     fn queue_slowly(&self, task: Runnable, cause: Cause) {
         let shared = &self.shared;
-        // This worker takes it back at once, sooner than a peer is awake.
         let comes_back = cause == Cause::Yielded
             && shared.is_worker(self.seat)
             && shared.slow_lane.is_empty()
-            && self.seat().queue_length() == 0
-            && shared.phase() == Phase::Running;
+            && self.seat().queue_length() == 0;
         if comes_back {
-            shared.slow_lane.push(task);
+            shared.keep_slowly(task);
         } else {
             shared.queue_slowly(task);
         }

@@ -6,8 +6,11 @@
 //!
 //! # It starts with the first task
 //!
-//! Without tasks there is nobody whom a stuck worker could keep waiting. So the first spawn starts the monitor, and a runtime that lives for a
-//! moment pays for no thread that watches it. If the system refuses the thread, the next spawn tries again.
+//! Without tasks there is nobody whom a stuck worker could keep waiting, but for a root future without a seat. So the first spawn starts the monitor, or
+//! the first such root, and a runtime that lives for a moment pays for no thread that watches it. If the system refuses the thread, the next spawn
+//! tries again.
+//!
+//! A thread inherits the priority of who starts it. So one of lowered priority leaves that to the worker that takes its task, if there is one to take it.
 //!
 //! # It sleeps when all sleep
 //!
@@ -23,6 +26,7 @@ use std::time::{Duration, Instant};
 use divisi_task::TaskState;
 
 use crate::config::{MONITOR_PERIOD, SLOW_PATIENCE};
+use crate::lowered;
 use crate::metrics::Counter;
 use crate::shared::{Phase, Shared};
 use crate::spare::{self, Stall, StallOutcome};
@@ -104,9 +108,17 @@ impl Monitor {
     }
 }
 
+/// A task is spawned, and the monitor [is missing](Monitor::is_missing).
+#[cold]
+pub(crate) fn start_for_spawn(shared: &Arc<Shared>) {
+    if !(lowered::is_marked() && shared.idle.any_parked()) {
+        start(shared);
+    }
+}
+
 /// Starts the monitor thread, once. While the scheduler is being stopped the thread may outlive the stop, for as long as it takes to see that.
 pub(crate) fn start(shared: &Arc<Shared>) {
-    if shared.phase() != Phase::Running {
+    if !shared.monitor.is_missing() || shared.phase() != Phase::Running {
         return;
     }
     let state = &shared.monitor.state;
@@ -203,7 +215,11 @@ fn relieve_slow_lane(shared: &Shared, (taken, looks): (u64, u32)) -> (u64, u32) 
     while let Some(task) = shared.slow_lane.take() {
         shared.injector.push(task);
     }
+    // Contains the fence that the module doc of `shared` asks for.
     shared.wake_for_work();
+    if shared.phase() == Phase::Stopped {
+        shared.drop_injected();
+    }
     (shared.slow_lane.taken(), 0)
 }
 

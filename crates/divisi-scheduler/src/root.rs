@@ -17,6 +17,7 @@ use std::thread::{self, Thread};
 use divisi_task::budget;
 
 use crate::context;
+use crate::monitor;
 use crate::seat::Core;
 use crate::shared::{Phase, Shared};
 use crate::spare;
@@ -137,6 +138,8 @@ pub(crate) fn run_on_seat<F: Future>(
 pub(crate) fn run_alone<F: Future>(shared: &Arc<Shared>, future: F) -> Option<F::Output> {
     let _entered_hook = (shared.enter)(0);
     let mut future = pin!(future);
+    // What this root waits for is with the driver of seat 0, whose worker may be stuck.
+    monitor::start(shared);
     let root = Root::new(shared, None);
     let this = thread::current();
     shared.alone.lock().push(this.clone());

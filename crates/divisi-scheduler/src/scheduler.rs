@@ -109,7 +109,7 @@ impl Scheduler {
         F::Output: Send + 'static,
     {
         if self.shared.monitor.is_missing() {
-            monitor::start(&self.shared);
+            monitor::start_for_spawn(&self.shared);
         }
         context::with_home(&self.home, |home| {
             let (task, handle) = divisi_task::spawn(

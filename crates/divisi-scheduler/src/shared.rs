@@ -142,11 +142,26 @@ impl Shared {
     /// Queues a task whose polls take long.
     pub(crate) fn queue_slowly(&self, task: Runnable) {
         self.slow_lane.push(task);
-        if let Some(seat) = self.idle.wake_among(self.workers) {
-            self.seats[seat].driver().unpark();
-        }
+        // Contains the fence that the module doc asks for.
+        self.wake_worker();
         if self.phase() == Phase::Stopped {
             self.drop_injected();
+        }
+    }
+
+    /// The same for a worker that takes the task back at once, sooner than a peer is awake.
+    pub(crate) fn keep_slowly(&self, task: Runnable) {
+        self.slow_lane.push(task);
+        fence(Ordering::SeqCst);
+        if self.phase() == Phase::Stopped {
+            self.drop_injected();
+        }
+    }
+
+    /// Wakes a sleeping worker, not a spare.
+    pub(crate) fn wake_worker(&self) {
+        if let Some(seat) = self.idle.wake_among(self.workers) {
+            self.seats[seat].driver().unpark();
         }
     }
 

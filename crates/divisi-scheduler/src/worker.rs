@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crossbeam_deque::Steal;
-use divisi_task::Runnable;
+use divisi_task::{Runnable, TaskId};
 
 use crate::config::{
     EVENTS_PER_BUSY_LOOK, INJECTED_SHARE, LONG_POLL, LONG_QUEUE, MAINTENANCE_PERIOD, SLOT_STREAK,
@@ -21,6 +21,7 @@ use crate::config::{
 };
 use crate::context::Context;
 use crate::lookout;
+use crate::monitor;
 use crate::seat::{Core, Seat};
 use crate::settled::settled;
 use crate::shared::Shared;
@@ -98,12 +99,16 @@ impl Worker {
     /// This worker has something to do and does not search any more.
     pub(crate) fn end_search(&self) {
         let shared = self.shared();
-        if self.core(|core| std::mem::take(&mut core.searching))
-            && shared.idle.end_search()
-            && shared.work_visible(self.context.seat)
-        {
+        if !self.core(|core| std::mem::take(&mut core.searching)) {
+            return;
+        }
+        if shared.idle.end_search() && shared.work_visible(self.context.seat) {
             // As the last searcher it owes the wake-ups that others left out because it searched.
             shared.wake_for_work();
+        }
+        // It may have been woken for a task of the slow lane, which a spare that still searches does not take.
+        if !shared.slow_lane.is_empty() {
+            shared.wake_worker();
         }
     }
 
@@ -113,7 +118,7 @@ impl Worker {
         seat.counters.polls.add(1);
         let id = task.id();
         seat.polling.store(id.as_u64(), Ordering::Relaxed);
-        self.begin_timing();
+        self.begin_timing(id);
         match &self.shared().long_polls {
             None => drop(task.run()),
             Some(long_polls) => long_polls.watch(task),
@@ -123,10 +128,10 @@ impl Worker {
     }
 
     /// Notes the time, if the poll that follows is to be timed.
-    fn begin_timing(&self) {
+    fn begin_timing(&self, task: TaskId) {
         let left = self.context.timed_polls.get();
-        if left > 0 {
-            self.context.timed_polls.set(left - 1);
+        if left > 0 || self.shared().slow_lane.is_for(task) {
+            self.context.timed_polls.set(left.saturating_sub(1));
             self.context.timed_poll.set(Some(TimedPoll::begin()));
         }
     }
@@ -142,9 +147,9 @@ impl Worker {
         let offer = self.core(|core| {
             let now = Instant::now();
             let passed = now.duration_since(core.last_maintenance);
+            let polls = core.ticks.max(1);
             // With polls as long as the last ones were, this many fit into the period.
-            let fit = MAINTENANCE_PERIOD.as_nanos() * u128::from(core.ticks.max(1))
-                / passed.as_nanos().max(1);
+            let fit = MAINTENANCE_PERIOD.as_nanos() * u128::from(polls) / passed.as_nanos().max(1);
             core.next_maintenance = u32::try_from(fit)
                 .unwrap_or(u32::MAX)
                 .clamp(1, TICKS_PER_MAINTENANCE);
@@ -154,7 +159,7 @@ impl Worker {
                 self.context.timed_polls.set(TIMED_POLLS);
             }
             self.queue_lowered(core);
-            self.share_injected(core);
+            self.share_injected(core, polls);
             self.share_slow(core, now);
             core.queue.len() >= LONG_QUEUE
         });
@@ -163,8 +168,9 @@ impl Worker {
         }
     }
 
-    /// Takes this worker's part of what is injected, in as many steals as that needs: one ends with a block of the injector.
-    fn share_injected(&self, core: &mut Core) {
+    /// Takes this worker's part of what is injected, in as many steals as that needs: one ends with a block of the injector. While polls are long,
+    /// takes no more than there were `polls` since the last time.
+    fn share_injected(&self, core: &mut Core, polls: u32) {
         let shared = self.shared();
         if shared.injector.is_empty() {
             return;
@@ -172,7 +178,7 @@ impl Worker {
         let before = core.queue.len();
         let share = shared.injector.len().div_ceil(shared.idle.present().max(1));
         let mut left = share.min(if self.polls_are_long() {
-            1
+            polls as usize
         } else {
             INJECTED_SHARE
         });
@@ -214,8 +220,6 @@ impl Worker {
             return None;
         }
         let task = lane.take()?;
-        let timed = self.context.timed_polls.get();
-        self.context.timed_polls.set(timed.max(1));
         self.core(|core| {
             core.ran_slow = true;
             // Whatever comes meanwhile goes before the next one from there.
@@ -266,6 +270,9 @@ impl Worker {
         for task in self.shared().lowered.take_all() {
             core.queue.push(task);
             taken += 1;
+        }
+        if taken > 0 && self.shared().monitor.is_missing() {
+            monitor::start(&self.context.shared);
         }
         self.seat().counters.injector_pops.add(taken);
         taken > 0

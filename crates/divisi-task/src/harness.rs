@@ -22,6 +22,7 @@ use crate::cell::Polled;
 use crate::error::JoinError;
 use crate::header::{Content, Header};
 use crate::raw::{Reference, header, release, trailer};
+use crate::registry::Shard;
 use crate::runnable::{Ran, Runnable};
 use crate::schedule::Cause;
 use crate::state::{ToIdle, ToRunning, ToScheduled, ToScheduledByValue, ToShutdown};
@@ -250,12 +251,7 @@ unsafe fn complete(task: NonNull<Header>) {
     let (header, trailer) = unsafe { (header(&task), trailer(&task)) };
     // SAFETY: the task is registered there until now, and registered tasks keep the shard alive. Its
     // reference is given back below.
-    unsafe {
-        trailer
-            .shard
-            .as_ref()
-            .remove(trailer.shard, header.id, task)
-    };
+    unsafe { Shard::remove(trailer.shard, header.id, task) };
 
     let now = header.state.to_complete();
     if !now.has_join_interest() {

@@ -65,10 +65,13 @@ impl Registry {
 
     /// How many tasks there are that have not ended. Exact while nobody spawns and no task ends.
     pub fn len(&self) -> usize {
-        self.shards().map(Shard::len).sum()
+        // All of `left` before any of `entered`: a task that enters one shard before its parent leaves another is not missed.
+        let left = self.shards().map(Shard::left).fold(0, u64::wrapping_add);
+        let entered = self.shards().map(Shard::entered).sum::<u64>();
+        entered.wrapping_sub(left) as usize
     }
 
-    /// Whether all tasks have ended. Once closed, a registry that is empty stays so.
+    /// Whether all tasks have ended. Once closed, a registry that is empty stays so (but for a moment in which a spawn is refused).
     ///
     /// A task counts as ended a moment before its handle can see the outcome.
     pub fn is_empty(&self) -> bool {
@@ -122,7 +125,7 @@ impl Drop for Registry {
         });
         for &shard in &self.shards {
             // SAFETY: the registry's hold on the shard is given up, and it is not used again.
-            unsafe { shard.as_ref().release(shard) };
+            unsafe { Shard::release(shard) };
         }
     }
 }

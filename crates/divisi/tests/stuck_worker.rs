@@ -244,3 +244,26 @@ fn a_root_of_many_short_polls_is_not_taken_for_stuck() {
         accepting.cancel("seen enough");
     });
 }
+
+/// Without any task: the timer of the second root is with the reactor of the worker that the first one keeps.
+#[test]
+fn a_second_root_goes_on_beside_one_that_blocks_its_thread() {
+    for workers in [1, 2] {
+        let runtime = Runtime::builder().worker_threads(workers).build().unwrap();
+        let (stuck, is_stuck) = mpsc::channel();
+        let (open, closed) = mpsc::channel::<()>();
+        let handle = runtime.handle().clone();
+        let second = std::thread::spawn(move || {
+            is_stuck.recv().unwrap();
+            handle.block_on(divisi::time::sleep(Duration::from_millis(1)));
+            drop(open);
+        });
+        runtime.block_on(async {
+            divisi::time::sleep(Duration::from_millis(1)).await;
+            stuck.send(()).unwrap();
+            let opened = closed.recv_timeout(Duration::from_secs(60));
+            assert_eq!(opened, Err(mpsc::RecvTimeoutError::Disconnected));
+        });
+        second.join().unwrap();
+    }
+}

@@ -44,9 +44,11 @@
 //!
 //! # Population
 //!
-//! It is `entered` less `left`. Whoever reads `left` first and then `entered` never finds less than there were at
-//! some moment in between: both only grow, but for spawners that find the shard closed, who were counted too much. A
-//! removal happens after its task was entered, so that acquiring the one shows the other.
+//! It is `entered` less `left`, each summed over all shards. Whoever reads all `left` first and then all `entered`
+//! never finds less than there were in between: both only grow, but for spawners that find the shard closed, who
+//! were counted too much for a moment. A removal happens after its task was entered, so that acquiring the one shows
+//! the other. If the two are equal, they are so in each shard, and none had a task at the moment between the last
+//! reading of `left` and the first of `entered`.
 //!
 //! # Lifetime
 //!
@@ -229,11 +231,14 @@ impl Shard {
         self.spawners.entered.load(Ordering::Relaxed) & CLOSED != 0
     }
 
-    pub(crate) fn len(&self) -> usize {
-        // Acquire: whoever finds the shard empty sees all that its tasks did, and that they were entered.
-        let left = self.removers.left.load(Ordering::Acquire) / TASK;
-        let entered = self.spawners.entered.load(Ordering::Relaxed) / TASK;
-        entered.wrapping_sub(left) as usize
+    /// Tasks that have left, to be read before [`entered`](Self::entered).
+    pub(crate) fn left(&self) -> u64 {
+        // Acquire: whoever finds all gone sees all that the tasks did, and that they were entered.
+        self.removers.left.load(Ordering::Acquire) / TASK
+    }
+
+    pub(crate) fn entered(&self) -> u64 {
+        self.spawners.entered.load(Ordering::Relaxed) / TASK
     }
 
     /// Takes a free slot and makes the id of its next task.
@@ -275,10 +280,13 @@ impl Shard {
     /// Takes a task out. The registry's reference to it is the caller's from now on.
     ///
     /// # Safety
-    /// `this` points to this shard, with provenance over the whole; the task was published here under this id
+    /// `this` points to a shard, with provenance over the whole; the task was published there under this id
     /// and not yet removed. The caller does not touch the shard afterwards.
-    pub(crate) unsafe fn remove(&self, this: NonNull<Self>, id: TaskId, task: NonNull<Header>) {
-        let slot = self.slot(id.slot());
+    pub(crate) unsafe fn remove(this: NonNull<Self>, id: TaskId, task: NonNull<Header>) {
+        // SAFETY: the task, which was counted, keeps the shard alive. The reference is not used after that; as an argument it would have to stay
+        // valid until the end.
+        let shard = unsafe { this.as_ref() };
+        let slot = shard.slot(id.slot());
         let mut spin = Spin::default();
         // Acquire: pairs with the unpinning release, so that a lister's reference was made before ours is
         // given back.
@@ -294,20 +302,20 @@ impl Shard {
         {
             spin.turn();
         }
-        self.recycle(slot, id);
-        // SAFETY: the task, which was counted, kept the shard alive until here.
+        shard.recycle(slot, id);
+        // SAFETY: the task kept the shard alive until here.
         unsafe { Self::leave(this, TASK) };
     }
 
     /// The registry goes away.
     ///
     /// # Safety
-    /// `this` points to this shard, with provenance over the whole, and nobody uses it through the registry
+    /// `this` points to a shard, with provenance over the whole, and nobody uses it through the registry
     /// any more.
-    pub(crate) unsafe fn release(&self, this: NonNull<Self>) {
-        // Relaxed: spawners have borrowed the registry, and are done with it.
-        let entered = self.spawners.entered.load(Ordering::Relaxed) / TASK * TASK;
-        // SAFETY: without `RELEASED` nobody has freed the shard.
+    pub(crate) unsafe fn release(this: NonNull<Self>) {
+        // SAFETY: without `RELEASED` nobody has freed the shard. Spawners have borrowed the registry, and are done with it.
+        let entered = unsafe { this.as_ref() }.entered() * TASK;
+        // SAFETY: as above.
         unsafe { Self::leave(this, RELEASED.wrapping_sub(entered)) };
     }
 
