@@ -217,9 +217,7 @@ fn relieve_slow_lane(shared: &Shared, (taken, looks): (u64, u32)) -> (u64, u32) 
     }
     // Contains the fence that the module doc of `shared` asks for.
     shared.wake_for_work();
-    if shared.phase() == Phase::Stopped {
-        shared.drop_injected();
-    }
+    shared.drop_if_stopped();
     (shared.slow_lane.taken(), 0)
 }
 

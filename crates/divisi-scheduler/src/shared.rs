@@ -134,25 +134,24 @@ impl Shared {
         }
         // Contains the fence that the module doc asks for.
         self.wake_for_work();
-        if self.phase() == Phase::Stopped {
-            self.drop_injected();
-        }
+        self.drop_if_stopped();
     }
 
     /// Queues a task whose polls take long.
     pub(crate) fn queue_slowly(&self, task: Runnable) {
-        self.slow_lane.push(task);
-        // Contains the fence that the module doc asks for.
+        self.keep_slowly(task);
         self.wake_worker();
-        if self.phase() == Phase::Stopped {
-            self.drop_injected();
-        }
     }
 
     /// The same for a worker that takes the task back at once, sooner than a peer is awake.
     pub(crate) fn keep_slowly(&self, task: Runnable) {
         self.slow_lane.push(task);
         fence(Ordering::SeqCst);
+        self.drop_if_stopped();
+    }
+
+    /// Looks at the phase, as the module doc asks of whoever has pushed and passed a fence.
+    pub(crate) fn drop_if_stopped(&self) {
         if self.phase() == Phase::Stopped {
             self.drop_injected();
         }

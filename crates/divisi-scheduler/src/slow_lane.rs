@@ -7,7 +7,8 @@
 //! * Polls are timed while it is known that some are long: the next [`TIMED_POLLS`] after a maintenance interval that took as long as one long poll.
 //!   Those of tasks from here always are. One short poll takes the mark off. One long poll alone proves nothing unless the thread used a core as long: the
 //!   system may have taken it away in the middle.
-//! * While polls are timed, a worker takes injected tasks one at a time: nobody knows them, and those that events wake need not wait behind all of them.
+//! * While polls are timed, a worker takes no more injected tasks than it makes polls: nobody knows them, and those that events wake need not wait behind
+//!   all of them.
 //! * A mark is a hint in a table of fixed size: of two tasks with the same place the later one has it. A task without its mark waits in a run queue.
 //! * No task is lost: who pushes here does the producer's half of the parking protocol (see `idle`) among the workers, and a worker looks here before
 //!   it sleeps. Spares take nothing from here: they stand in for the sake of what must not wait. Should all workers be stuck for longer than

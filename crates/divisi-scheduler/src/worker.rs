@@ -271,7 +271,7 @@ impl Worker {
             core.queue.push(task);
             taken += 1;
         }
-        if taken > 0 && self.shared().monitor.is_missing() {
+        if taken > 0 {
             monitor::start(&self.context.shared);
         }
         self.seat().counters.injector_pops.add(taken);

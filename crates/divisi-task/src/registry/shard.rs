@@ -66,8 +66,8 @@
 //! suspension (half an hour at fifty nanoseconds each).
 //!
 //! A spawner that finds `free` empty takes all of `returned`, keeps one slot and makes the others the new `free`. If
-//! another one was faster, it takes that list whole as well (which is a pop) and puts it in front of its own. One
-//! that finds both empty because a third is in between grows the shard: slots are only ever too many.
+//! another one was faster, it takes that list whole as well (which is a pop) and joins the two. One that finds
+//! both empty because a third is in between grows the shard: slots are only ever too many.
 //!
 //! A slot that is out of generations is not pushed back, so that an id is never used twice.
 //!
@@ -244,7 +244,7 @@ impl Shard {
     /// Takes a free slot and makes the id of its next task.
     pub(crate) fn reserve(&self) -> Result<TaskId, Closed> {
         // A hint that spares the work; `publish` decides.
-        if self.spawners.entered.load(Ordering::Relaxed) & CLOSED != 0 {
+        if self.is_closed() {
             return Err(Closed);
         }
         let found = self.pop().or_else(|| self.refill());
@@ -425,20 +425,20 @@ impl Shard {
     }
 
     /// Makes a list that is the caller's the one that spawners pop from, with what is there.
-    fn install(&self, list: u32) {
+    fn install(&self, mut list: u32) {
         let free = &self.spawners.free;
-        let mut list = list;
         let mut head = free.load(Ordering::Relaxed);
         loop {
-            let new = match number(head) {
+            let there = number(head);
+            let new = match there {
                 0 => (head & !NUMBER_MASK) | u64::from(list),
                 _ => popped(head, 0),
             };
             // Release: generations and successors in the list, for those who pop. Acquire: the same of the list that is taken.
             match free.compare_exchange_weak(head, new, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) if number(head) == 0 => return,
+                Ok(_) if there == 0 => return,
                 Ok(_) => {
-                    list = self.joined(number(head), list);
+                    list = self.joined(there, list);
                     head = new;
                 }
                 Err(actual) => head = actual,
