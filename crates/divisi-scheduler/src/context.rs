@@ -158,15 +158,14 @@ pub(crate) fn seat_in(shared: &Shared) -> Option<usize> {
 }
 
 /// The home that a spawn from the current thread goes through.
-pub(crate) fn with_home<R>(fallback: &Arc<Home>, f: impl FnOnce(&Arc<Home>) -> R) -> R {
-    let context = CURRENT
-        .try_with(|current| current.borrow().clone())
-        .ok()
-        .flatten();
-    match &context {
-        Some(context) if Arc::ptr_eq(&context.shared, &fallback.shared) => f(&context.home),
-        _ => f(fallback),
-    }
+pub(crate) fn home_of_spawn(fallback: &Arc<Home>) -> Arc<Home> {
+    let own = CURRENT.try_with(|current| match current.borrow().as_ref() {
+        Some(context) if Arc::ptr_eq(&context.shared, &fallback.shared) => {
+            Some(context.home.clone())
+        }
+        _ => None,
+    });
+    own.ok().flatten().unwrap_or_else(|| fallback.clone())
 }
 
 /// Makes the current thread a worker until the guard is dropped; the core then goes back to its seat.

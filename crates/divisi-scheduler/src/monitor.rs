@@ -82,6 +82,7 @@ impl Monitor {
     }
 
     /// Whether it is to be started with the next task.
+    #[inline]
     pub(crate) fn is_missing(&self) -> bool {
         self.state.load(Ordering::Relaxed) == NOT_STARTED
     }

@@ -102,7 +102,7 @@ impl Scheduler {
     pub fn spawn<F>(
         &self,
         future: F,
-        options: SpawnOptions,
+        mut options: SpawnOptions,
     ) -> Result<JoinHandle<F::Output>, Closed>
     where
         F: Future + Send + 'static,
@@ -111,16 +111,11 @@ impl Scheduler {
         if self.shared.monitor.is_missing() {
             monitor::start_for_spawn(&self.shared);
         }
-        context::with_home(&self.home, |home| {
-            let (task, handle) = divisi_task::spawn(
-                future,
-                home.clone(),
-                &self.shared.registry,
-                options.shard(home.shard),
-            )?;
-            context::schedule(&self.shared, task, Cause::Spawned);
-            Ok(handle)
-        })
+        let home = context::home_of_spawn(&self.home);
+        options.shard = home.shard;
+        let (task, handle) = divisi_task::spawn(future, home, &self.shared.registry, options)?;
+        context::schedule(&self.shared, task, Cause::Spawned);
+        Ok(handle)
     }
 
     /// Spawns a task that never leaves the current thread. Only a scheduler without background threads can run it, on the
@@ -136,7 +131,7 @@ impl Scheduler {
     pub fn spawn_local<F>(
         &self,
         future: F,
-        options: SpawnOptions,
+        mut options: SpawnOptions,
     ) -> Result<JoinHandle<F::Output>, Closed>
     where
         F: Future + 'static,
@@ -146,16 +141,12 @@ impl Scheduler {
             !self.shared.background,
             "local tasks need a scheduler that runs on one thread only"
         );
-        context::with_home(&self.home, |home| {
-            let (task, handle) = divisi_task::spawn_local(
-                future,
-                home.clone(),
-                &self.shared.registry,
-                options.shard(home.shard),
-            )?;
-            context::schedule(&self.shared, task, Cause::Spawned);
-            Ok(handle)
-        })
+        let home = context::home_of_spawn(&self.home);
+        options.shard = home.shard;
+        let (task, handle) =
+            divisi_task::spawn_local(future, home, &self.shared.registry, options)?;
+        context::schedule(&self.shared, task, Cause::Spawned);
+        Ok(handle)
     }
 
     /// Drives `future` on the current thread until it completes; the thread is a worker meanwhile if seat 0 can be had.

@@ -105,11 +105,16 @@ pub(crate) fn send(shared: &Arc<Shared>, stuck: usize) -> StallOutcome {
 }
 
 /// The worker of `seat` has returned from its poll: its spare is not needed any more.
+#[inline]
 pub(crate) fn recall(shared: &Shared, seat: usize) {
     let replaced = &shared.seats[seat].replaced;
-    if !replaced.load(Ordering::Relaxed) || !replaced.swap(false, Ordering::AcqRel) {
-        return;
+    if replaced.load(Ordering::Relaxed) && replaced.swap(false, Ordering::AcqRel) {
+        recall_one(shared);
     }
+}
+
+#[cold]
+fn recall_one(shared: &Shared) {
     shared.muster.wanted.fetch_sub(1, Ordering::AcqRel);
     for index in shared.workers..shared.seats.len() {
         if let Some(driver) = shared.seats[index].existing_driver() {

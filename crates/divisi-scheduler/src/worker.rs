@@ -97,11 +97,16 @@ impl Worker {
     }
 
     /// This worker has something to do and does not search any more.
+    #[inline]
     pub(crate) fn end_search(&self) {
-        let shared = self.shared();
-        if !self.core(|core| std::mem::take(&mut core.searching)) {
-            return;
+        if self.core(|core| std::mem::take(&mut core.searching)) {
+            self.pass_search_on();
         }
+    }
+
+    #[cold]
+    fn pass_search_on(&self) {
+        let shared = self.shared();
         if shared.idle.end_search() && shared.work_visible(self.context.seat) {
             // As the last searcher it owes the wake-ups that others left out because it searched.
             shared.wake_for_work();

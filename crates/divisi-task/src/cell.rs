@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::error::JoinError;
-use crate::header::{Content, Header, Prefix, Trailer};
+use crate::header::{Content, Header, Prefix};
 use crate::id::TaskId;
 use crate::runnable::Runnable;
 use crate::schedule::{Cause, Schedule, UnhandledPanic};
@@ -95,16 +95,23 @@ impl<F: Future, S: Schedule> Cell<F, S> {
         completed: completed::<S>,
     };
 
-    /// Allocates the task. The header must have been made with this type's `VTABLE` and a raw `Arc<S>`; the
-    /// trailer's content must be `Future`.
-    pub(crate) fn allocate(header: Header, trailer: Trailer, future: F) -> NonNull<Header> {
-        let cell = Box::new(Self {
-            prefix: Prefix { header, trailer },
-            stage: UnsafeCell::new(Stage {
-                future: ManuallyDrop::new(future),
-            }),
-            scheduler: PhantomData,
-        });
+    /// Allocates the task. The header must be made with this type's `VTABLE` and a raw `Arc<S>`; the trailer's
+    /// content must be `Future`.
+    ///
+    /// Header and trailer are made after the allocation, so that they are written where they stay: made before,
+    /// they would be copied while the writes are still on their way to the cache.
+    #[inline]
+    pub(crate) fn allocate(prefix: impl FnOnce() -> Prefix, future: F) -> NonNull<Header> {
+        let mut cell = Box::<Self>::new_uninit();
+        let place = cell.as_mut_ptr();
+        let stage = Stage {
+            future: ManuallyDrop::new(future),
+        };
+        // SAFETY: inside the allocation, which nobody else knows. These are all fields that have a size.
+        unsafe {
+            (&raw mut (*place).stage).write(UnsafeCell::new(stage));
+            (&raw mut (*place).prefix).write(prefix());
+        }
         // SAFETY: a box is never null.
         unsafe { NonNull::new_unchecked(Box::into_raw(cell)) }.cast()
     }

@@ -36,6 +36,7 @@ pub(crate) struct Overlay {
 impl Context {
     /// What the code that runs on this thread sees now: the innermost [`enter`](Self::enter)ed set, or else the one that the running task was
     /// spawned with. `None` if there is neither.
+    #[inline]
     pub fn current() -> Option<Context> {
         with_current(|context| context.cloned())
     }
@@ -101,6 +102,7 @@ impl Context {
 }
 
 /// Nothing of the thread's is borrowed while `f` runs.
+#[inline]
 fn with_current<R>(f: impl FnOnce(Option<&Context>) -> R) -> R {
     let (task, overlay) = with_thread(|thread| (thread.task(), thread.overlay.get()));
     if let Some(overlay) = overlay.filter(|overlay| overlay.task == task) {

@@ -52,6 +52,7 @@ pub(crate) fn with_thread<R>(f: impl FnOnce(&ThreadState) -> R) -> R {
 /// The id of the task that runs on this thread, or `None` outside any task.
 ///
 /// Destructors that the runtime runs for a cancelled task count as inside it.
+#[inline]
 pub fn id() -> Option<TaskId> {
     with_task(|task| task.id)
 }
@@ -67,10 +68,12 @@ pub fn task() -> Option<TaskRef> {
 /// one relaxed store, nothing outside any task. The note lasts until the task runs again.
 ///
 /// A leaf whose `poll` is `#[track_caller]` can pass on [`Location::caller()`]: that is where it is awaited.
+#[inline]
 pub fn note_wait(at: &'static Location<'static>) {
     with_task(|task| task.note_wait(Some(at)));
 }
 
+#[inline]
 fn with_task<R>(f: impl FnOnce(&Header) -> R) -> Option<R> {
     let task = with_thread(|thread| thread.task.get())?;
     // SAFETY: while it is entered here, the thread that runs it holds a reference.

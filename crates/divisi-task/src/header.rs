@@ -88,6 +88,8 @@ struct Given {
 }
 
 impl Header {
+    /// Inlined, so that the fields are written where the task will lie and not copied there.
+    #[inline(always)]
     pub(crate) fn new(
         vtable: &'static VTable,
         scheduler: *const (),
@@ -99,7 +101,7 @@ impl Header {
     ) -> Self {
         let cold = match (name, context) {
             (None, None) => ptr::null_mut(),
-            (name, context) => Box::into_raw(Box::new(Cold::new(name, context))),
+            (name, context) => Cold::allocate(name, context),
         };
         Self {
             state: State::new(),
@@ -173,7 +175,7 @@ impl Header {
         if let Some(cold) = self.cold() {
             return cold;
         }
-        let offered = Box::into_raw(Box::new(Cold::new(None, None)));
+        let offered = Cold::allocate(None, None);
         let stored = self.cold.compare_exchange(
             ptr::null_mut(),
             offered,
@@ -206,12 +208,13 @@ impl Drop for Header {
 }
 
 impl Cold {
-    fn new(name: Option<Box<str>>, context: Option<Context>) -> Self {
-        Self {
+    #[cold]
+    fn allocate(name: Option<Box<str>>, context: Option<Context>) -> *mut Self {
+        Box::into_raw(Box::new(Self {
             name,
             context,
             cancel: AtomicPtr::new(ptr::null_mut()),
-        }
+        }))
     }
 }
 

@@ -30,7 +30,11 @@ thread_local! {
 /// traces from then on. Further calls do nothing, nor does one on a thread that panics.
 pub fn capture() {
     static ONCE: Once = Once::new();
-    if std::thread::panicking() || Backtrace::capture().status() == BacktraceStatus::Disabled {
+    // First what costs nothing: the third makes a whole trace where they are on.
+    if ONCE.is_completed()
+        || std::thread::panicking()
+        || Backtrace::capture().status() == BacktraceStatus::Disabled
+    {
         return;
     }
     ONCE.call_once(|| {

@@ -149,10 +149,12 @@ pub(crate) struct Reserved<'a> {
 }
 
 impl Reserved<'_> {
+    #[inline]
     pub(crate) fn id(&self) -> TaskId {
         self.id
     }
 
+    #[inline]
     pub(crate) fn shard(&self) -> NonNull<Shard> {
         self.shard
     }
@@ -162,6 +164,7 @@ impl Reserved<'_> {
     /// # Safety
     /// The task lives, has this place's id and shard, and one reference to it is the registry's from now on,
     /// if the result is true.
+    #[inline]
     pub(crate) unsafe fn publish(self, task: NonNull<Header>) -> bool {
         let Self {
             shard,

@@ -44,6 +44,7 @@ impl Runnable {
         Self(task)
     }
 
+    #[inline]
     pub(crate) fn into_ptr(self) -> NonNull<Header> {
         let task = self.0;
         mem::forget(self);
@@ -60,6 +61,7 @@ impl Runnable {
     ///
     /// Running a task of [`spawn_local`](crate::spawn_local) on another thread than its own panics. The task
     /// ends as cancelled, and its future is leaked: it may be touched on its own thread only.
+    #[inline]
     pub fn run(self) -> Ran {
         // SAFETY: the runnable has a reference.
         let owner = unsafe { trailer(&self.0) }.owner;
@@ -75,6 +77,7 @@ impl Runnable {
     }
 
     /// Which task it is.
+    #[inline]
     pub fn id(&self) -> TaskId {
         self.header().id
     }
@@ -97,6 +100,7 @@ impl Runnable {
 }
 
 impl Drop for Runnable {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: the runnable is given up.
         unsafe { harness::abandon(self.0) };

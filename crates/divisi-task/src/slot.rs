@@ -31,6 +31,7 @@ impl RunSlot {
     }
 
     /// Puts a task in and takes out the one that was there.
+    #[inline]
     pub fn replace(&self, task: Runnable) -> Option<Runnable> {
         // Acquire and Release: whoever takes the task out sees what this thread did to it, and we what others
         // did to the one before.
@@ -40,6 +41,7 @@ impl RunSlot {
     }
 
     /// Takes the task out. Costs a plain load if the slot is empty.
+    #[inline]
     pub fn take(&self) -> Option<Runnable> {
         if self.is_empty() {
             return None;
@@ -51,6 +53,7 @@ impl RunSlot {
 
     /// Whether there was no task a moment ago. Synchronises nothing: a task that was put in just now may not
     /// be seen.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.stamp() == 0
     }
@@ -58,6 +61,7 @@ impl RunSlot {
     /// A number that tells, without touching the task, whether the slot holds what it held at the last look:
     /// 0 if it is empty. (The same number can come again with another task, if the first one was freed. It is
     /// for guessing whether the owner has moved on.)
+    #[inline]
     pub fn stamp(&self) -> usize {
         self.0.load(Ordering::Relaxed).addr()
     }

@@ -8,7 +8,7 @@ use crate::cell::Cell;
 use crate::context::Context;
 use crate::current;
 use crate::error::Closed;
-use crate::header::{Content, Header, Trailer};
+use crate::header::{Content, Header, Prefix, Trailer};
 use crate::id::TaskId;
 use crate::join::JoinHandle;
 use crate::local;
@@ -37,6 +37,7 @@ pub struct SpawnOptions {
 impl SpawnOptions {
     /// Spawned by the caller's line, by the task that runs on this thread, with the [context](Context::current) of the caller, without a name, into
     /// the first shard.
+    #[inline]
     #[track_caller]
     #[must_use]
     pub fn new() -> Self {
@@ -78,6 +79,7 @@ impl SpawnOptions {
     }
 
     /// Sets the part of the registry to use.
+    #[inline]
     #[must_use]
     pub fn shard(mut self, shard: usize) -> Self {
         self.shard = shard;
@@ -184,26 +186,28 @@ where
     S: Schedule,
 {
     let reserved = registry.reserve(options.shard)?;
-    let header = Header::new(
-        &Cell::<F, S>::VTABLE,
-        Arc::into_raw(scheduler).cast(),
-        reserved.id(),
-        options.parent,
-        options.location,
-        options.name,
-        options.context,
-    );
-    let trailer = Trailer {
-        join_waker: UnsafeCell::new(None),
-        shard: reserved.shard(),
-        owner,
-        content: UnsafeCell::new(Content::Future),
-        #[cfg(divisi_loom)]
-        alive: UnsafeCell::new(()),
-        #[cfg(divisi_loom)]
-        _leak_check: loom::alloc::Track::new(()),
+    let prefix = || Prefix {
+        header: Header::new(
+            &Cell::<F, S>::VTABLE,
+            Arc::into_raw(scheduler).cast(),
+            reserved.id(),
+            options.parent,
+            options.location,
+            options.name,
+            options.context,
+        ),
+        trailer: Trailer {
+            join_waker: UnsafeCell::new(None),
+            shard: reserved.shard(),
+            owner,
+            content: UnsafeCell::new(Content::Future),
+            #[cfg(divisi_loom)]
+            alive: UnsafeCell::new(()),
+            #[cfg(divisi_loom)]
+            _leak_check: loom::alloc::Track::new(()),
+        },
     };
-    let task = Cell::<F, S>::allocate(header, trailer, future);
+    let task = Cell::<F, S>::allocate(prefix, future);
     // SAFETY: the new task has three references, of which the registry gets one.
     if unsafe { reserved.publish(task) } {
         // SAFETY: the runnable and the handle get the other two; a new task is scheduled and has a handle.

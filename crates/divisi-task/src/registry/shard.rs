@@ -242,6 +242,7 @@ impl Shard {
     }
 
     /// Takes a free slot and makes the id of its next task.
+    #[inline]
     pub(crate) fn reserve(&self) -> Result<TaskId, Closed> {
         // A hint that spares the work; `publish` decides.
         if self.is_closed() {

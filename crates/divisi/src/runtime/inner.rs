@@ -95,6 +95,7 @@ pub(super) enum End {
 }
 
 impl Inner {
+    #[inline]
     pub(crate) fn scheduler(&self) -> &Scheduler {
         &self.scheduler
     }
@@ -194,6 +195,7 @@ impl Inner {
     }
 
     /// Whether a spawn from the current thread is accepted.
+    #[inline]
     pub(crate) fn accepts(&self) -> bool {
         self.accepting.load(Ordering::Acquire) || crate::context::is_inside(self)
     }

@@ -142,6 +142,7 @@ where
 }
 
 /// What a spawn from here passes on: the caller's place, and the current task as the parent.
+#[inline]
 #[track_caller]
 pub(crate) fn spawn_options() -> SpawnOptions {
     SpawnOptions::new()
