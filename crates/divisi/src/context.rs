@@ -113,11 +113,13 @@ pub(crate) fn timer_home() -> io::Result<Reactor> {
     with(|entry| entry.runtime.reactor(entry.seat).clone()).ok_or_else(no_runtime)
 }
 
-/// The same, and the name of the runtime: its first reactor.
+/// A reactor for a timer that outlives what sets it, and the name of the runtime: its first reactor. Not a spare's: one that retires gives its timers
+/// up, and who is not a task that waits would not be told to look for another.
 pub(crate) fn timer_place() -> io::Result<(ReactorId, Reactor)> {
     with(|entry| {
-        let name = entry.runtime.reactors()[0].id();
-        (name, entry.runtime.reactor(entry.seat).clone())
+        let reactors = entry.runtime.reactors();
+        let own = reactors.get(entry.seat).unwrap_or(&reactors[0]);
+        (reactors[0].id(), own.clone())
     })
     .ok_or_else(no_runtime)
 }

@@ -1,8 +1,8 @@
 //! Rate limiters on a virtual clock: what passes when, in which order, and what a cancelled wait costs.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -15,12 +15,13 @@ const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
 
 fn on_virtual_clock<T>(workers: usize, test: impl Future<Output = T>) -> T {
-    Runtime::builder()
-        .worker_threads(workers)
-        .clock(Clock::Virtual)
-        .build()
-        .unwrap()
-        .block_on(test)
+    let builder = Runtime::builder().clock(Clock::Virtual);
+    if workers == 1 {
+        // Nothing is handed from thread to thread, which takes long where others keep the machine busy.
+        return builder.build_local().unwrap().block_on(test);
+    }
+    let runtime = builder.worker_threads(workers).build().unwrap();
+    runtime.block_on(test)
 }
 
 fn nanos(duration: Duration) -> u64 {
@@ -539,7 +540,7 @@ fn a_hundred_thousand_waiters_share_one_timer_and_cost_no_wake_ups() {
 
 #[test]
 fn two_threads_pass_no_more_than_one() {
-    let limiter = RateLimiter::new(Rate::per(1_000, 3_600 * SECOND));
+    let limiter = RateLimiter::new(Rate::per(1_000, 3_600_000 * SECOND));
     let passed: usize = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..2)
             .map(|_| {
@@ -560,7 +561,7 @@ fn two_threads_pass_no_more_than_one() {
 
 #[test]
 fn a_limiter_outlives_the_runtime_whose_timer_it_used() {
-    let limiter = RateLimiter::new(Rate::per(1_000, SECOND).burst(1));
+    let limiter = RateLimiter::new(Rate::per(1, SECOND));
     let mut waiting = Box::pin({
         let limiter = limiter.clone();
         async move { limiter.acquire().await }
@@ -586,9 +587,9 @@ fn a_limiter_outlives_the_runtime_whose_timer_it_used() {
 
 #[test]
 fn a_runtime_that_is_not_driven_holds_up_nobody_in_another() {
-    let limiter = RateLimiter::new(Rate::per(100, SECOND).burst(1));
-    limiter.try_acquire().unwrap();
     let idle = Runtime::builder().build_local().unwrap();
+    let limiter = RateLimiter::new(Rate::per(1, SECOND));
+    limiter.try_acquire().unwrap();
     let mut first = Box::pin(limiter.acquire());
     let mut second = Box::pin(limiter.acquire());
     idle.block_on(async {
@@ -611,9 +612,9 @@ fn a_runtime_that_is_not_driven_holds_up_nobody_in_another() {
 
 #[test]
 fn a_waiter_moved_to_another_runtime_has_an_alarm_there() {
-    let limiter = RateLimiter::new(Rate::per(100, SECOND).burst(1));
-    limiter.try_acquire().unwrap();
     let idle = Runtime::builder().build_local().unwrap();
+    let limiter = RateLimiter::new(Rate::per(1, SECOND));
+    limiter.try_acquire().unwrap();
     let mut wait = Box::pin(limiter.acquire());
     idle.block_on(async {
         let mut cx = Context::from_waker(Waker::noop());
@@ -623,6 +624,36 @@ fn a_waiter_moved_to_another_runtime_has_an_alarm_there() {
     driven.block_on(async {
         divisi::time::timeout(60 * SECOND, wait).await.unwrap();
     });
+}
+
+/// A spare worker gives the timers of its reactor up when the worker that it stood in for is back.
+#[test]
+fn a_waiter_that_began_on_a_spare_worker_has_an_alarm_afterwards() {
+    let runtime = Runtime::builder().worker_threads(1).build().unwrap();
+    let (open, closed) = mpsc::channel::<()>();
+    let (stuck, is_stuck) = mpsc::channel();
+    drop(runtime.spawn(async move {
+        stuck.send(()).unwrap();
+        let _ = closed.recv();
+    }));
+    is_stuck.recv().unwrap();
+    let (waits, has_begun) = mpsc::channel();
+    let waiter = runtime.spawn(async move {
+        let limiter = RateLimiter::new(Rate::per(1, SECOND));
+        limiter.acquire().await;
+        let mut second = pin!(limiter.acquire());
+        poll_fn(|cx| {
+            assert!(second.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        waits.send(()).unwrap();
+        second.await;
+    });
+    has_begun.recv_timeout(60 * SECOND).unwrap();
+    drop(open);
+    let waiter = async { divisi::time::timeout(60 * SECOND, waiter).await };
+    assert!(runtime.block_on(waiter).is_ok(), "nobody woke the waiter");
 }
 
 #[test]
@@ -645,7 +676,7 @@ fn a_place_behind_many_reservations_that_is_given_back_is_found() {
 #[test]
 #[should_panic(expected = "a wait for a rate limiter at")]
 fn waiting_outside_a_runtime_panics_with_the_place() {
-    let limiter = RateLimiter::new(Rate::per(1, SECOND));
+    let limiter = RateLimiter::new(Rate::per(1, 3_600 * SECOND));
     limiter.try_acquire().unwrap();
     let _ = pin!(limiter.acquire()).poll(&mut Context::from_waker(Waker::noop()));
 }
