@@ -17,6 +17,8 @@ use crate::thread_state::ThreadNumber;
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Context>>> = const { RefCell::new(None) };
+    /// This thread drives a root without a seat.
+    static ALONE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A thread that holds a seat.
@@ -136,11 +138,25 @@ pub(crate) fn schedule(shared: &Arc<Shared>, task: Runnable, cause: Cause) {
     }
 }
 
-/// Whether the current thread holds a seat of any scheduler.
-pub(crate) fn is_worker() -> bool {
-    CURRENT
-        .try_with(|current| current.borrow().is_some())
-        .unwrap_or(false)
+/// Whether the current thread drives any scheduler: holds a seat, or drives a root without one.
+pub(crate) fn is_driving() -> bool {
+    let holds_a_seat = CURRENT.try_with(|current| current.borrow().is_some());
+    holds_a_seat.unwrap_or(false) || ALONE.try_with(Cell::get).unwrap_or(false)
+}
+
+/// Notes that the current thread, which does not drive anything, drives a root without a seat until the guard is dropped.
+pub(crate) fn enter_alone() -> Alone {
+    ALONE.with(|alone| alone.set(true));
+    Alone(())
+}
+
+/// See [`enter_alone`].
+pub(crate) struct Alone(());
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        let _ = ALONE.try_with(|alone| alone.set(false));
+    }
 }
 
 /// The seat that the current thread holds in this scheduler.

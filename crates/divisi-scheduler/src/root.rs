@@ -137,6 +137,7 @@ pub(crate) fn run_on_seat<F: Future>(
 /// Every wake-up that is not answered yet holds the census once, and the poll that answers it takes that hold over; so does the first poll.
 pub(crate) fn run_alone<F: Future>(shared: &Arc<Shared>, future: F) -> Option<F::Output> {
     let _entered_hook = (shared.enter)(0);
+    let _driving = context::enter_alone();
     let mut future = pin!(future);
     // What this root waits for is with the driver of seat 0, whose worker may be stuck.
     monitor::start(shared);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use divisi_task::{Cause, Closed, JoinHandle, Registry, SpawnOptions};
 
-use crate::config::{SEAT_PATIENCE, Setup};
+use crate::config::Setup;
 use crate::context;
 use crate::metrics::SchedulerMetrics;
 use crate::monitor;
@@ -155,13 +155,13 @@ impl Scheduler {
     ///
     /// [`BlockOnError::Nested`] on a thread that drives a scheduler already, [`BlockOnError::Stopped`] if this one stops first.
     pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, BlockOnError> {
-        if context::is_worker() {
+        if context::is_driving() {
             return Err(BlockOnError::Nested);
         }
         if self.shared.phase() != Phase::Running {
             return Err(BlockOnError::Stopped);
         }
-        match self.shared.seats[0].take_until(Instant::now() + SEAT_PATIENCE) {
+        match self.shared.seats[0].take_from_holder() {
             Some(core) => {
                 root::run_on_seat(&self.shared, 0, core, future).ok_or(BlockOnError::Stopped)
             }
@@ -175,7 +175,7 @@ impl Scheduler {
     ///
     /// [`BlockOnError::Nested`] on a thread that drives a scheduler already.
     pub fn block_on_alone<F: Future>(&self, future: F) -> Result<F::Output, BlockOnError> {
-        if context::is_worker() {
+        if context::is_driving() {
             return Err(BlockOnError::Nested);
         }
         root::run_alone(&self.shared, future).ok_or(BlockOnError::Stopped)
@@ -188,7 +188,7 @@ impl Scheduler {
     ///
     /// [`BlockOnError::Nested`] on a thread that drives a scheduler already, or while another thread drives this one.
     pub fn turn(&self, polls: usize) -> Result<usize, BlockOnError> {
-        if context::is_worker() {
+        if context::is_driving() {
             return Err(BlockOnError::Nested);
         }
         if self.shared.phase() != Phase::Running {
@@ -312,7 +312,7 @@ impl fmt::Debug for Scheduler {
 
 /// Whether the current thread drives a scheduler at the moment.
 pub fn is_worker_thread() -> bool {
-    context::is_worker()
+    context::is_driving()
 }
 
 /// The life of a background thread: hold the seat whenever nobody else wants it.

@@ -11,7 +11,7 @@ use crossbeam_utils::CachePadded;
 use divisi_task::{RunSlot, Runnable};
 use parking_lot::{Condvar, Mutex};
 
-use crate::config::TICKS_PER_MAINTENANCE;
+use crate::config::{IDLE_SEAT_PATIENCE, SEAT_PATIENCE, TICKS_PER_MAINTENANCE};
 use crate::lookout::Watch;
 use crate::metrics::{Counters, WorkerMetrics};
 use crate::park::Park;
@@ -48,7 +48,7 @@ pub(crate) struct Seat {
     pub(crate) counters: CachePadded<Counters>,
     /// The driver; a spare gets its own when it is first needed.
     driver: OnceLock<Box<dyn Park>>,
-    /// The id of the task that is polled now, as a number; what was polled last if none is.
+    /// The id of the task that is polled now, as a number; 0 if none is.
     pub(crate) polling: CachePadded<AtomicU64>,
     /// The thread that holds the seat, see `thread_state`.
     pub(crate) thread: AtomicU64,
@@ -132,8 +132,8 @@ impl Seat {
         self.wanted.load(Ordering::Acquire)
     }
 
-    /// Takes the seat, asking its holder to leave and waiting for that until `deadline`.
-    pub(crate) fn take_until(&self, deadline: Instant) -> Option<Box<Core>> {
+    /// Takes the seat, asking its holder to leave and waiting for that. `None`: another thread blocks on it, or the holder is inside a long poll.
+    pub(crate) fn take_from_holder(&self) -> Option<Box<Core>> {
         let mut chair = self.chair.lock();
         if let Some(core) = chair.core.take() {
             return Some(core);
@@ -144,16 +144,21 @@ impl Seat {
         chair.waiting += 1;
         self.wanted.store(true, Ordering::Release);
         self.driver().unpark();
+        let asked = Instant::now();
+        let mut deadline = asked + SEAT_PATIENCE;
         let core = loop {
             if let Some(core) = chair.core.take() {
                 break Some(core);
             }
-            if self
+            let timed_out = self
                 .chair_changed
                 .wait_until(&mut chair, deadline)
-                .timed_out()
-            {
+                .timed_out();
+            if timed_out && (self.is_polling() || asked.elapsed() >= IDLE_SEAT_PATIENCE) {
                 break chair.core.take();
+            }
+            if timed_out {
+                deadline += SEAT_PATIENCE;
             }
         };
         chair.waiting -= 1;
@@ -163,6 +168,11 @@ impl Seat {
             self.chair_changed.notify_all();
         }
         core
+    }
+
+    /// Whether its holder is inside a poll of a task.
+    fn is_polling(&self) -> bool {
+        self.polling.load(Ordering::Relaxed) != 0
     }
 
     /// Takes the seat if it is free this moment.

@@ -207,15 +207,15 @@ mod tests {
 
     #[test]
     fn a_poll_that_waits_is_long_and_one_that_works_has_computed() {
-        let nothing = TimedPoll::begin();
-        assert_eq!(nothing.end(), PollLength::Short);
+        // The system may take the core away in between.
+        assert!((0..100).any(|_| TimedPoll::begin().end() == PollLength::Short));
         let ended = |used| {
             let began = Instant::now()
                 .checked_sub(LONG_POLL)
                 .expect("the system runs for longer");
             TimedPoll { began, used }.end()
         };
-        assert_eq!(ended(thread_state::processor_time()), PollLength::Long);
+        assert!((0..100).any(|_| ended(thread_state::processor_time()) == PollLength::Long));
         assert_eq!(ended(None), PollLength::Long);
         if cfg!(target_os = "linux") {
             while thread_state::processor_time().unwrap() < LONG_POLL {

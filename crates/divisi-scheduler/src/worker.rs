@@ -128,6 +128,7 @@ impl Worker {
             None => drop(task.run()),
             Some(long_polls) => long_polls.watch(task),
         }
+        seat.polling.store(0, Ordering::Relaxed);
         self.context.judge(id);
         spare::recall(self.shared(), self.context.seat);
     }

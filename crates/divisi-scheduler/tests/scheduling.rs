@@ -57,9 +57,8 @@ fn the_thread_that_blocks_is_a_worker_and_a_second_one_is_not() {
         let second = {
             let inner = inner.clone();
             std::thread::spawn(move || {
-                inner
-                    .block_on(std::future::ready(inner.current_seat()))
-                    .unwrap()
+                let asker = inner.clone();
+                inner.block_on(async move { asker.current_seat() }).unwrap()
             })
         };
         // The second caller waits for the seat in vain and does without.
@@ -77,6 +76,13 @@ fn blocking_inside_a_task_or_a_root_is_refused() {
         .scheduler
         .block_on(async move { inner.block_on(async {}) });
     assert_eq!(result.unwrap(), Err(BlockOnError::Nested));
+    // The same without a seat.
+    let inner = fixture.scheduler.clone();
+    let result = fixture
+        .scheduler
+        .block_on_alone(async move { inner.block_on(async {}) });
+    assert_eq!(result.unwrap(), Err(BlockOnError::Nested));
+    assert_eq!(fixture.scheduler.block_on(async { 5 }), Ok(5));
 }
 
 #[test]
