@@ -450,24 +450,27 @@ fn a_job_that_computes_is_told_from_one_that_waits() {
     block_on(waits).unwrap();
     // The share of the core that a job gets depends on the machine.
     let (end, mut had_a_core) = (Instant::now() + PATIENCE / 2, 0);
+    let mut ids = Vec::new();
     let found = loop {
         let job = pool.spawn(compute).unwrap();
-        let id = job.id();
+        ids.push(job.id());
         had_a_core += u32::from(block_on(job).unwrap());
         // Sent after the handle was told.
         if let Ok(report) = told.recv_timeout(Duration::from_millis(100)) {
-            break Some((id, report));
+            break Some(report);
         }
-        assert!(had_a_core < 20, "none of them was found to compute");
+        // One that had a core may still look otherwise from outside, if its thread lost the core right after.
+        assert!(had_a_core < 100, "none of them was found to compute");
         if Instant::now() > end {
             break None;
         }
     };
-    let Some((id, report)) = found else {
+    let Some(report) = found else {
         eprintln!("this machine is too busy to tell: only {had_a_core} jobs had a core for 12 ms");
         return;
     };
-    assert_eq!(report.id, id);
+    // Not of the last one if that thread was slow to tell.
+    assert!(ids.contains(&report.id));
     assert!(
         report.to_string().contains("give it to `offload`"),
         "{report}"

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use divisi_blocking::compute::{checkpoint, on_compute_thread};
 use divisi_blocking::{
-    BuildError, ComputeMetrics, ComputePool, ComputePoolBuilder, OffloadOptions, Priority,
-    SpawnError, TryOffloadError, offload_scope,
+    BuildError, ComputeMetrics, ComputePool, ComputePoolBuilder, ComputePriority, OffloadOptions,
+    Priority, SpawnError, TryOffloadError, offload_scope,
 };
 use divisi_task::JoinHandle;
 use futures_lite::future::{block_on, poll_once};
@@ -20,10 +20,12 @@ use rayon::prelude::*;
 /// Far longer than anything takes that works; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Without the starvation guard, which a busy machine may call upon, and then one job more runs than there are threads.
+/// Without the starvation guard, which a busy machine may call upon, and then one job more runs than there are threads; and
+/// not lowered: such a thread stands back for a long time where others keep the machine busy.
 fn pool(threads: usize) -> ComputePoolBuilder {
     ComputePool::builder()
         .threads(threads)
+        .priority(ComputePriority::Normal)
         .starvation_guard(false)
 }
 
@@ -281,7 +283,13 @@ fn many_waiters_share_a_little_room() {
     );
     // No place was lost on the way.
     let parked = [Parked::start(&pool), Parked::start(&pool)];
-    let fits: Vec<_> = (0..2).map(|_| pool.try_offload(|| ()).unwrap()).collect();
+    // The place of the last waiter that gave up may be on its way back yet.
+    let until = Instant::now() + PATIENCE;
+    let mut fits = Vec::new();
+    while fits.len() < 2 {
+        assert!(Instant::now() < until, "{:?}", pool.metrics());
+        fits.extend(pool.try_offload(|| ()).ok());
+    }
     assert!(pool.try_offload(|| ()).is_err());
     parked.into_iter().for_each(Parked::release);
     fits.into_iter().for_each(join);
@@ -594,7 +602,8 @@ fn submits_that_race_with_a_shutdown_are_refused_or_end() {
         };
         assert!(pool.shutdown(PATIENCE).is_empty());
         submitter.join().unwrap();
-        assert_eq!(pool.in_flight(), 0);
+        // A job is told of before it is counted out.
+        eventually(&pool, |_| pool.in_flight() == 0);
     }
 }
 

@@ -283,13 +283,14 @@ fn moving_a_timer_forward_from_another_thread_wakes_the_sleeper() {
 fn arming_a_later_timer_leaves_the_sleeper_alone() {
     let l = Loop::new();
     let count = Count::new();
-    let mut first = Timer::after(l.reactor.clock(), SECOND);
+    const HOUR: Duration = Duration::from_secs(3_600);
+    let mut first = Timer::after(l.reactor.clock(), 2 * HOUR);
     assert!(!poll(&mut first, &count, &l));
     let sleep = l.reactor.sleep_outside().unwrap();
-    let mut second = Timer::after(l.reactor.clock(), 2 * SECOND);
+    let mut second = Timer::after(l.reactor.clock(), 4 * HOUR);
     assert!(!poll(&mut second, &count, &l));
     assert_eq!(l.reactor.metrics().notifies_written, 0);
-    let mut third = Timer::after(l.reactor.clock(), SECOND / 2);
+    let mut third = Timer::after(l.reactor.clock(), HOUR);
     assert!(!poll(&mut third, &count, &l));
     assert_eq!(l.reactor.metrics().notifies_written, 1);
     drop(sleep);

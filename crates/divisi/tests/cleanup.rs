@@ -435,7 +435,7 @@ fn a_shutdown_runs_owned_clean_ups_and_cuts_off_what_does_not_end() {
     let runtime = Runtime::builder()
         .worker_threads(1)
         .clock(Clock::Virtual)
-        .cleanup_deadline(ms(50))
+        .cleanup_deadline(ms(5_000))
         .exception_handler(|_| {})
         .build()
         .unwrap();

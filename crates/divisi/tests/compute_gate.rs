@@ -2,8 +2,10 @@
 // The portable poller does not tell whether it has events, so there compute threads always give way.
 #![cfg(all(target_os = "linux", not(feature = "portable")))]
 
+use std::future::Future;
 use std::io::Write;
 use std::sync::mpsc;
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -51,6 +53,8 @@ fn yields(runtime: &Handle) -> u64 {
 fn yields_over_a_while(runtime: &Handle) -> u64 {
     let before = yields(runtime);
     let until = Instant::now() + Duration::from_millis(3);
+    // Once at least, even if the thread then loses its core for as long.
+    checkpoint();
     while Instant::now() < until {
         checkpoint();
     }
@@ -107,19 +111,18 @@ fn events_that_nobody_has_fetched_make_compute_threads_yield() {
 #[test]
 fn timers_that_are_due_make_compute_threads_yield() {
     let runtime = runtime();
-    let (armed, is_armed) = mpsc::channel();
-    let sleeper = runtime.spawn(async move {
-        let mut sleep = Box::pin(divisi::time::sleep(Duration::from_millis(200)));
-        assert!(futures_lite::future::poll_once(&mut sleep).await.is_none());
-        armed.send(()).unwrap();
-        sleep.await;
-    });
-    is_armed.recv_timeout(PATIENCE).unwrap();
     let open = block_the_worker(&runtime);
-    // Becomes due while the job runs.
-    waits_make_it_yield(&runtime, || ());
+    let (armed, is_armed) = mpsc::channel();
+    waits_make_it_yield(&runtime, move || {
+        // On a thread of the pool, so that it is due only while the job runs; its reactor is that of the worker. Kept, as a timer
+        // that is dropped is due for nobody.
+        let mut sleep = Box::pin(divisi::time::sleep(Duration::from_millis(200)));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(sleep.as_mut().poll(&mut cx).is_pending());
+        armed.send(sleep).unwrap();
+    });
     drop(open);
-    runtime.block_on(sleeper).unwrap();
+    runtime.block_on(is_armed.recv_timeout(PATIENCE).unwrap());
 }
 
 #[test]

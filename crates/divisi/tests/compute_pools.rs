@@ -386,7 +386,8 @@ fn computing_in_the_blocking_pool_is_reported_once_for_each_place() {
         // The share of the core that a job gets depends on the machine: until it was found out, and some more.
         let end = Instant::now() + PATIENCE / 2;
         while (found.is_empty() || jobs < 10) && Instant::now() < end {
-            assert!(had_a_core < 20, "none of them was found to compute");
+            // One that had a core may still look otherwise from outside, if its thread lost the core right after.
+            assert!(had_a_core < 200, "none of them was found to compute");
             jobs += 1;
             had_a_core += usize::from(divisi::spawn_blocking(compute).await.unwrap());
             found.extend(reported.try_iter());

@@ -646,7 +646,7 @@ fn metrics_are_in_the_format_of_prometheus() {
 #[test]
 fn many_clients_at_once_each_get_their_own_answer() {
     let tree = Tree::new();
-    let server = Server::start(&tree.served(), &[]);
+    let server = Server::start(&tree.served(), &["--timeout", "600"]);
     let files = Tree::files();
     thread::scope(|scope| {
         for client in 0..64 {
@@ -706,7 +706,7 @@ fn work_for_a_client_that_went_away_stops() {
 fn health_answers_while_every_core_computes() {
     let tree = Tree::new();
     tree.add_endless();
-    let server = Server::start(&tree.served(), &[]);
+    let server = Server::start(&tree.served(), &["--timeout", "600"]);
     let orders = server.fill_cores();
     for _ in 0..100 {
         assert_eq!(server.get("/health").text(), "ok\n");
@@ -723,7 +723,7 @@ fn health_answers_while_every_core_computes() {
 fn digests_beyond_the_queue_are_told_to_come_again() {
     let tree = Tree::new();
     tree.add_endless();
-    let server = Server::start(&tree.served(), &[]);
+    let server = Server::start(&tree.served(), &["--timeout", "600"]);
     // 64 wait at most, and hardly more than one runs on each core.
     let mut orders = server.order_endless(64 + 2 * cores() + 16);
     for order in &orders {
@@ -763,13 +763,12 @@ fn running_out_of_descriptors_does_not_end_the_server() {
     let mut server = Server::start_with_few_descriptors(&tree.served(), 64);
     // More than it can have; the rest waits in the system's queue.
     let idle: Vec<_> = (0..80).map(|_| server.connect()).collect();
-    let mut message = String::new();
-    let mut stderr = BufReader::new(server.stderr.take().expect("it is a pipe"));
-    stderr.read_line(&mut message).expect("it prints text");
-    assert!(
-        message.contains("cannot accept") && message.contains("Too many open files"),
-        "{message}"
-    );
+    let stderr = BufReader::new(server.stderr.take().expect("it is a pipe"));
+    let mut lines = stderr.lines().map(|line| line.expect("it prints text"));
+    // Others may tell of a machine that is busy.
+    let message = lines.find(|line| line.contains("cannot accept"));
+    let message = message.expect("it tells of the failure");
+    assert!(message.contains("Too many open files"), "{message}");
 
     drop(idle);
     assert_eq!(server.get("/health").text(), "ok\n");
@@ -795,7 +794,7 @@ fn a_signal_lets_requests_in_flight_end_and_accepts_no_more() {
     for signal in [Signal::INT, Signal::TERM] {
         let tree = Tree::new();
         // Too large for the buffers of the sockets: most of it is not sent before it is read.
-        const HUGE: usize = 64 * 1024 * 1024;
+        const HUGE: usize = 24 * 1024 * 1024;
         tree.add_sparse("huge", HUGE as u64);
         // Less than the 30 s after which hyper gives up on an idle connection anyway.
         let mut server = Server::start(&tree.served(), &["--grace", "20"]);

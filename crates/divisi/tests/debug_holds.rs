@@ -14,6 +14,8 @@ fn reporting() -> (Runtime, mpsc::Receiver<String>) {
     let (tell, told) = mpsc::channel();
     let runtime = Runtime::builder()
         .worker_threads(2)
+        // The first report is one of a lock.
+        .stall_threshold(None)
         .exception_handler(move |report| drop(tell.send(report.to_string())))
         .build()
         .unwrap();
@@ -23,7 +25,7 @@ fn reporting() -> (Runtime, mpsc::Receiver<String>) {
 #[test]
 fn a_deadlock_of_two_tasks_is_reported_with_who_and_where() {
     let (runtime, told) = reporting();
-    let _watch = runtime.block_on(async { watch_holds(Duration::from_millis(5)).unwrap() });
+    let _watch = runtime.block_on(async { watch_holds(Duration::from_millis(200)).unwrap() });
     let (one, other) = (Arc::new(Mutex::new(())), Arc::new(Mutex::new(())));
     let meet = Arc::new(divisi::sync::Barrier::new(2));
     let tasks = [(one.clone(), other.clone()), (other, one)].map(|(first, second)| {

@@ -300,11 +300,16 @@ fn a_panic_that_no_clone_has_seen_reaches_the_exception_handler() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let task = spawn(async { panic!("unseen (this is meant)") as () });
+        let (go, may_go) = divisi::channel::oneshot();
+        let task = spawn(async {
+            let () = may_go.await.unwrap();
+            panic!("unseen (this is meant)") as ()
+        });
         let done = task.abort_handle();
         let shared = task.shared();
         let mut clone = shared.clone();
         assert!(poll_once(&mut clone).await.is_none());
+        go.send(()).unwrap();
         while !done.is_finished() {
             divisi::yield_now().await;
         }

@@ -45,15 +45,20 @@ fn child() {
         finally(
             task_group(async |g| {
                 let log = theirs.clone();
+                let (begun, has_begun) = divisi::channel::oneshot();
                 g.spawn(async move {
-                    finally(pending::<()>(), async || {
+                    let body = async {
+                        begun.send(()).unwrap();
+                        pending::<()>().await;
+                    };
+                    finally(body, async || {
                         sleep(Duration::from_millis(1)).await;
                         log.lock().unwrap().push("task");
                     })
                     .await;
                     Ok::<_, ()>(())
                 });
-                sleep(Duration::from_millis(5)).await;
+                has_begun.await.unwrap();
                 press();
                 pending::<()>().await;
                 Ok(())

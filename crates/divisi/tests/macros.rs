@@ -124,7 +124,12 @@ mod test_macro {
     #[test]
     async fn a_task_that_is_about_to_end_is_not_left_over() {
         let (sender, receiver) = std::sync::mpsc::channel();
-        drop(divisi::spawn_blocking(move || receiver.recv()));
+        let (begun, has_begun) = divisi::channel::oneshot();
+        drop(divisi::spawn_blocking(move || {
+            begun.send(()).unwrap();
+            receiver.recv()
+        }));
+        has_begun.await.unwrap();
         sender.send(()).unwrap();
     }
 

@@ -236,7 +236,9 @@ async fn a_connect_that_gets_no_answer_can_be_given_up() {
 #[divisi::test]
 async fn a_dropped_read_loses_nothing() {
     let (near, far) = connection().await;
+    let (waits, reader_waits) = divisi::channel::oneshot();
     let writer = divisi::spawn(async move {
+        let () = reader_waits.await.unwrap();
         for i in 0..=255_u8 {
             far.write_all(&[i]).await.unwrap();
             yield_now().await;
@@ -245,6 +247,7 @@ async fn a_dropped_read_loses_nothing() {
     let reader = divisi::spawn(async move {
         let mut received = Vec::new();
         let mut given_up = 0;
+        let mut waits = Some(waits);
         loop {
             let mut buf = [0; 4];
             select! {
@@ -252,7 +255,10 @@ async fn a_dropped_read_loses_nothing() {
                     0 => return (received, given_up),
                     length => received.extend_from_slice(&buf[..length]),
                 },
-                _ = yield_now() => given_up += 1,
+                _ = yield_now() => {
+                    given_up += 1;
+                    waits.take().map(|waits| waits.send(()));
+                }
             }
         }
     });

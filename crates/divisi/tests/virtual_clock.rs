@@ -66,7 +66,9 @@ fn time_stands_still_while_jobs_run() {
 
 #[test]
 fn advancing_fires_what_is_due_and_nothing_else() {
-    runtime(1).block_on(async {
+    let runtime = runtime(1);
+    // In a task: on the one worker, where a yield lets the others run.
+    let test = runtime.spawn(async {
         let start = Instant::now();
         let early = divisi::spawn(async move {
             sleep(Duration::from_secs(1)).await;
@@ -81,6 +83,7 @@ fn advancing_fires_what_is_due_and_nothing_else() {
         late.await.unwrap();
         assert_eq!(Instant::now() - start, Duration::from_secs(3));
     });
+    runtime.block_on(test).unwrap();
 }
 
 #[test]
@@ -160,7 +163,8 @@ fn time_goes_on_after_a_spare_has_left() {
         .exception_handler(|_| {})
         .build()
         .unwrap();
-    runtime.block_on(async {
+    // In a task, which is on the worker in any case.
+    let test = runtime.spawn(async {
         for _ in 0..20 {
             let stalls = divisi::Handle::current().metrics().scheduler.stalls;
             drop(divisi::spawn(divisi::yield_now()));
@@ -179,4 +183,5 @@ fn time_goes_on_after_a_spare_has_left() {
             sleep(DAY).await;
         }
     });
+    runtime.block_on(test).unwrap();
 }
