@@ -2,7 +2,8 @@
 //!
 //! When the monitor finds a worker stuck while something waits behind it and nobody sleeps who could look after that, it *sends a spare*:
 //! a thread that holds a seat of its own, with a queue and a driver of its own. The stuck worker keeps its seat. Its queue is drained by thieves and
-//! its driver polled by the lookout, as for any busy worker; the spare provides the idle time in which that happens.
+//! its driver polled by the lookout, as for any busy worker; the spare provides the idle time in which that happens. A spare that is busy itself
+//! polls that driver as often as its own.
 //!
 //! * `wanted` is the number of seats marked `replaced`, `present` the number of spares that hold a seat.
 //! * The monitor marks the stuck seat and raises both; the stuck worker, back from its poll, takes the mark off and lowers `wanted`
@@ -28,7 +29,7 @@ use crate::worker::Worker;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Stall {
-    /// The task that is polled; `None` for the root future of a `block_on`, or if the task ended just now.
+    /// The task that is polled; `None` for the root future of a `block_on`, or if the poll ended just now.
     pub task: Option<TaskRef>,
     /// How long the poll has lasted, at least.
     pub lasted: Duration,

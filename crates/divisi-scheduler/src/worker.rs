@@ -150,6 +150,7 @@ impl Worker {
     /// Handles ready events and takes a share of the injector although there are tasks to run.
     fn maintain(&self) {
         self.poll_driver();
+        self.poll_drivers_of_replaced();
         let offer = self.core(|core| {
             let now = Instant::now();
             let passed = now.duration_since(core.last_maintenance);
@@ -241,6 +242,22 @@ impl Worker {
         let handled = self.seat().driver().poll(EVENTS_PER_BUSY_LOOK);
         self.context.in_driver.set(false);
         handled > 0
+    }
+
+    /// A spare that is always busy never looks out. Whoever waits with the worker in whose place it works must not wait for its end.
+    fn poll_drivers_of_replaced(&self) {
+        let shared = self.shared();
+        if shared.is_worker(self.context.seat) {
+            return;
+        }
+        self.context.in_driver.set(true);
+        for seat in &shared.seats[..shared.workers] {
+            if seat.replaced.load(Ordering::Relaxed) {
+                seat.driver().poll(EVENTS_PER_BUSY_LOOK);
+                self.seat().counters.rescued_drivers.add(1);
+            }
+        }
+        self.context.in_driver.set(false);
     }
 
     fn find_elsewhere(&self) -> Option<Runnable> {

@@ -1,6 +1,7 @@
 //! A task that blocks its thread for ever costs its own progress only.
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use divisi::net::{TcpListener, TcpStream};
@@ -133,6 +134,50 @@ fn block_tasks(runtime: &Runtime, tasks: usize) -> mpsc::Sender<()> {
 }
 
 const LONG: Duration = Duration::from_secs(60);
+
+/// The spare never sleeps, so it never looks out.
+#[test]
+fn what_waits_with_a_stuck_worker_is_served_also_by_a_spare_that_is_always_busy() {
+    let runtime = Runtime::builder()
+        .worker_threads(1)
+        .exception_handler(|_| {})
+        .build()
+        .unwrap();
+    let (tell, told) = mpsc::channel();
+    let (served, is_served) = mpsc::channel();
+    drop(runtime.spawn(async move {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        tell.send(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut byte = [0];
+        for _ in 0..2 {
+            stream.read_exact(&mut byte).await.unwrap();
+            served.send(byte[0]).unwrap();
+        }
+    }));
+    let mut client = std::net::TcpStream::connect(told.recv_timeout(LONG).unwrap()).unwrap();
+    // Once on the worker, with whose driver it then waits.
+    std::io::Write::write_all(&mut client, b"1").unwrap();
+    assert_eq!(is_served.recv_timeout(LONG).unwrap(), b'1');
+    let open = block_tasks(&runtime, 1);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (busy, is_busy) = mpsc::channel();
+    let spinner = runtime.spawn({
+        let stop = stop.clone();
+        async move {
+            busy.send(()).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                divisi::yield_now().await;
+            }
+        }
+    });
+    is_busy.recv_timeout(LONG).unwrap();
+    std::io::Write::write_all(&mut client, b"2").unwrap();
+    assert_eq!(is_served.recv_timeout(LONG).unwrap(), b'2');
+    stop.store(true, Ordering::Relaxed);
+    drop(open);
+    runtime.block_on(spinner).unwrap();
+}
 
 #[test]
 fn io_timers_and_tasks_go_on_although_every_worker_is_stuck_and_the_stall_is_reported() {
