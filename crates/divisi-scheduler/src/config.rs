@@ -58,7 +58,7 @@ pub(crate) const SLOW_PATIENCE: u32 = 100;
 pub(crate) const MONITOR_PERIOD: Duration = Duration::from_millis(10);
 /// How long `block_on` waits for seat 0 to be handed over by a worker that is inside a poll before it does without.
 pub(crate) const SEAT_PATIENCE: Duration = Duration::from_millis(10);
-/// How long it waits for a worker that is not: only until the system lets that thread run.
+/// How long it waits for a worker that is not: until the system lets that thread run, or until wakers of others that it calls return.
 pub(crate) const IDLE_SEAT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Spare workers: threads that work in the place of workers that are stuck in one poll.

@@ -298,7 +298,6 @@ mod loom_tests {
                     continue;
                 }
                 if searching {
-                    searching = false;
                     self.idle.end_search();
                 }
                 self.idle.park(seat);

@@ -1,7 +1,7 @@
 //! `block_on`: a future that the calling thread drives itself.
 //!
 //! With a seat, the thread is a worker that also polls the root; without one (somebody else blocks on this scheduler already, or
-//! the seat's holder is inside a long poll) it polls the root alone and sleeps in between.
+//! the seat's holder does not leave, being inside a long poll) it polls the root alone and sleeps in between.
 //!
 //! A wake-up of the root sets `woken` and then unparks the thread, by the driver of its seat or by its own token; both remember an
 //! unpark that comes early. The thread reads `woken` after it has announced its sleep. So the wake-up is seen by that read, or
@@ -137,8 +137,9 @@ pub(crate) fn run_on_seat<F: Future>(
 /// Every wake-up that is not answered yet holds the census once, and the poll that answers it takes that hold over; so does the first poll.
 pub(crate) fn run_alone<F: Future>(shared: &Arc<Shared>, future: F) -> Option<F::Output> {
     let _entered_hook = (shared.enter)(0);
-    let _driving = context::enter_alone();
     let mut future = pin!(future);
+    // Not while the future is dropped, as with a seat.
+    let _driving = context::enter_alone();
     // What this root waits for is with the driver of seat 0, whose worker may be stuck.
     monitor::start(shared);
     let root = Root::new(shared, None);
