@@ -71,7 +71,8 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// Besides what the function itself asserts, the test fails when
 /// - it takes longer than `timeout` (what is still running is listed, with the line where each task waits), or
-/// - it leaves tasks behind, unless `allow_leftover_tasks = true`: a task that outlives its test is a leak, or a race with the next test.
+/// - it leaves tasks behind that do not end within a second, unless `allow_leftover_tasks = true`: a task that outlives its test is a leak, or a
+///   race with the next test.
 ///
 /// ```
 /// #[divisi::test(clock = "virtual", timeout = "5s")]

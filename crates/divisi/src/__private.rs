@@ -164,7 +164,7 @@ where
     };
     // It sees that the channel is closed and ends; a panic of it has been printed.
     let _ = watchdog.join();
-    let leftovers = leftovers(&runtime, config.clock);
+    let leftovers = leftovers(&runtime, &config);
     runtime.shutdown(Shutdown::now());
     if !config.allow_leftover_tasks && !leftovers.is_empty() {
         panic!(
@@ -211,12 +211,13 @@ impl LostPanics {
 
 /// Tasks that do not end. What one waits for may be on its way: an event that nobody has fetched yet, such as the end of a
 /// connection that the test has just dropped. Not so in virtual time, which would pass meanwhile.
-fn leftovers(runtime: &Runtime, clock: Clock) -> Vec<crate::runtime::TaskInfo> {
+fn leftovers(runtime: &Runtime, config: &TestConfig) -> Vec<crate::runtime::TaskInfo> {
+    let may_wait = config.clock == Clock::Virtual || config.allow_leftover_tasks;
     let end = Instant::now() + LEFTOVER_PATIENCE;
     loop {
         let tasks = runtime.tasks();
         let all_wait = || tasks.iter().all(|task| task.state == TaskState::Waiting);
-        let settled = tasks.is_empty() || (clock == Clock::Virtual && all_wait());
+        let settled = tasks.is_empty() || (may_wait && all_wait());
         if settled || Instant::now() > end {
             return tasks;
         }
