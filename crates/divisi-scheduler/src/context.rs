@@ -8,7 +8,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use divisi_task::{Cause, Runnable, TaskId};
 
-use crate::config::LONG_QUEUE;
+use crate::config::{EVENTS_PER_BUSY_LOOK, LONG_QUEUE};
 use crate::seat::{Core, Seat};
 use crate::shared::{Home, Phase, Shared};
 use crate::slow_lane::TimedPoll;
@@ -29,7 +29,7 @@ pub(crate) struct Context {
     /// `None` only while the thread leaves the seat.
     pub(crate) core: RefCell<Option<Box<Core>>>,
     /// Set while the driver handles events: what it wakes goes to the run queue in order, and a peer is woken once at the end.
-    pub(crate) in_driver: Cell<bool>,
+    in_driver: Cell<bool>,
     /// So many polls to come are timed.
     pub(crate) timed_polls: Cell<u32>,
     /// The poll that runs now, if it is timed.
@@ -60,6 +60,21 @@ impl Context {
         } else {
             self.queue(task);
         }
+    }
+
+    /// Calls what lets a driver handle events.
+    pub(crate) fn in_driver<R>(&self, handle: impl FnOnce() -> R) -> R {
+        self.in_driver.set(true);
+        let result = handle();
+        self.in_driver.set(false);
+        result
+    }
+
+    /// Handles what is ready in the driver of a seat whose holder does not. Returns whether anything was.
+    pub(crate) fn rescue(&self, seat: &Seat) -> bool {
+        let handled = self.in_driver(|| seat.driver().poll(EVENTS_PER_BUSY_LOOK));
+        self.seat().counters.rescued_drivers.add(1);
+        handled > 0
     }
 
     /// If the poll of this task was timed, decides where it queues from now on.
@@ -123,19 +138,25 @@ impl fmt::Debug for Context {
 /// Puts a runnable task where it belongs: the current worker's slot or queue if it belongs to that scheduler, else the injector.
 pub(crate) fn schedule(shared: &Arc<Shared>, task: Runnable, cause: Cause) {
     let mut task = Some(task);
-    // The thread-local may be gone already when a destructor of another one wakes a task.
-    let _ = CURRENT.try_with(|current| {
-        if let Some(context) = current.borrow().as_ref() {
-            if Arc::ptr_eq(&context.shared, shared) {
-                if let Some(task) = task.take() {
-                    context.push(task, cause);
-                }
-            }
+    with_seat_in(shared, |context| {
+        if let Some(task) = task.take() {
+            context.push(task, cause);
         }
     });
     if let Some(task) = task {
         shared.inject(task);
     }
+}
+
+/// Uses what the current thread is to this scheduler, if it holds a seat there.
+fn with_seat_in<R>(shared: &Shared, f: impl FnOnce(&Context) -> R) -> Option<R> {
+    // The thread-local may be gone already when a destructor of another one wakes a task.
+    let found = CURRENT.try_with(|current| {
+        let current = current.borrow();
+        let context = current.as_ref()?;
+        std::ptr::eq(&*context.shared, shared).then(|| f(context))
+    });
+    found.ok().flatten()
 }
 
 /// Whether the current thread drives any scheduler: holds a seat, or drives a root without one.
@@ -161,27 +182,13 @@ impl Drop for Alone {
 
 /// The seat that the current thread holds in this scheduler.
 pub(crate) fn seat_in(shared: &Shared) -> Option<usize> {
-    CURRENT
-        .try_with(|current| {
-            current
-                .borrow()
-                .as_ref()
-                .filter(|context| std::ptr::eq(&*context.shared, shared))
-                .map(|context| context.seat)
-        })
-        .ok()
-        .flatten()
+    with_seat_in(shared, |context| context.seat)
 }
 
 /// The home that a spawn from the current thread goes through.
 pub(crate) fn home_of_spawn(fallback: &Arc<Home>) -> Arc<Home> {
-    let own = CURRENT.try_with(|current| match current.borrow().as_ref() {
-        Some(context) if Arc::ptr_eq(&context.shared, &fallback.shared) => {
-            Some(context.home.clone())
-        }
-        _ => None,
-    });
-    own.ok().flatten().unwrap_or_else(|| fallback.clone())
+    with_seat_in(&fallback.shared, |context| context.home.clone())
+        .unwrap_or_else(|| fallback.clone())
 }
 
 /// Makes the current thread a worker until the guard is dropped; the core then goes back to its seat.

@@ -18,8 +18,7 @@
 use std::time::{Duration, Instant};
 
 use crate::config::{
-    BACKLOG, BACKLOG_LOOKS, BUSY_LOOK, EVENTS_PER_BUSY_LOOK, FIRST_LOOK, IDLE_ENOUGH, QUIET_LOOK,
-    STEAL_BATCH,
+    BACKLOG, BACKLOG_LOOKS, BUSY_LOOK, FIRST_LOOK, IDLE_ENOUGH, QUIET_LOOK, STEAL_BATCH,
 };
 use crate::context::Context;
 use crate::seat::{Core, Seat};
@@ -247,11 +246,7 @@ pub(crate) fn look(context: &Context) -> bool {
             }
         }
         if before.fresh && now.turns == before.turns {
-            context.in_driver.set(true);
-            let handled = seat.driver().poll(EVENTS_PER_BUSY_LOOK);
-            context.in_driver.set(false);
-            context.seat().counters.rescued_drivers.add(1);
-            found |= handled > 0;
+            found |= context.rescue(seat);
         }
     }
     if found || suspicious {

@@ -146,7 +146,6 @@ impl Seat {
         self.wanted.store(true, Ordering::Release);
         self.driver().unpark();
         let asked = Instant::now();
-        let mut deadline = asked + SEAT_PATIENCE;
         let core = loop {
             if let Some(core) = chair.core.take() {
                 break Some(core);
@@ -157,13 +156,10 @@ impl Seat {
             }
             let timed_out = self
                 .chair_changed
-                .wait_until(&mut chair, deadline)
+                .wait_for(&mut chair, SEAT_PATIENCE)
                 .timed_out();
             if timed_out && (self.is_polling() || asked.elapsed() >= IDLE_SEAT_PATIENCE) {
                 break chair.core.take();
-            }
-            if timed_out {
-                deadline += SEAT_PATIENCE;
             }
         };
         chair.waiting -= 1;

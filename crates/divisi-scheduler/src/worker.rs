@@ -238,10 +238,8 @@ impl Worker {
 
     /// Handles what is ready in this seat's driver, without waiting. Returns whether anything was.
     pub(crate) fn poll_driver(&self) -> bool {
-        self.context.in_driver.set(true);
-        let handled = self.seat().driver().poll(EVENTS_PER_BUSY_LOOK);
-        self.context.in_driver.set(false);
-        handled > 0
+        let poll = || self.seat().driver().poll(EVENTS_PER_BUSY_LOOK);
+        self.context.in_driver(poll) > 0
     }
 
     /// A spare that is always busy never looks out. Whoever waits with the worker in whose place it works must not wait for its end.
@@ -250,14 +248,11 @@ impl Worker {
         if shared.is_worker(self.context.seat) {
             return;
         }
-        self.context.in_driver.set(true);
         for seat in &shared.seats[..shared.workers] {
             if seat.replaced.load(Ordering::Relaxed) {
-                seat.driver().poll(EVENTS_PER_BUSY_LOOK);
-                self.seat().counters.rescued_drivers.add(1);
+                self.context.rescue(seat);
             }
         }
-        self.context.in_driver.set(false);
     }
 
     fn find_elsewhere(&self) -> Option<Runnable> {
@@ -366,9 +361,7 @@ impl Worker {
 
     /// Hands everything of this seat to the other workers: what is registered with its driver and what is queued.
     pub(crate) fn hand_over(&self) {
-        self.context.in_driver.set(true);
-        self.seat().driver().evacuate();
-        self.context.in_driver.set(false);
+        self.context.in_driver(|| self.seat().driver().evacuate());
         if let Some(task) = self.seat().slot.take() {
             self.shared().inject(task);
         }
@@ -401,10 +394,7 @@ impl Worker {
             let limit = lookout::sleep_limit(&self.context);
             bounded = limit.map(|limit| (Instant::now(), limit));
             seat.counters.parks.add(1);
-            self.context.in_driver.set(true);
-            let handled = seat.driver().park(limit);
-            self.context.in_driver.set(false);
-            handled
+            self.context.in_driver(|| seat.driver().park(limit))
         };
         let claimed = shared.idle.unpark(index);
         shared.monitor.stir();
@@ -435,9 +425,7 @@ impl Worker {
         if self.poll_driver() {
             return true;
         }
-        self.context.in_driver.set(true);
-        let jumped = shared.census.try_jump(|| shared.nothing_runs());
-        self.context.in_driver.set(false);
-        jumped
+        let jump = || shared.census.try_jump(|| shared.nothing_runs());
+        self.context.in_driver(jump)
     }
 }
