@@ -1,8 +1,8 @@
 //! Rate limiters on a virtual clock: what passes when, in which order, and what a cancelled wait costs.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -624,36 +624,6 @@ fn a_waiter_moved_to_another_runtime_has_an_alarm_there() {
     driven.block_on(async {
         divisi::time::timeout(60 * SECOND, wait).await.unwrap();
     });
-}
-
-/// A spare worker gives the timers of its reactor up when the worker that it stood in for is back.
-#[test]
-fn a_waiter_that_began_on_a_spare_worker_has_an_alarm_afterwards() {
-    let runtime = Runtime::builder().worker_threads(1).build().unwrap();
-    let (open, closed) = mpsc::channel::<()>();
-    let (stuck, is_stuck) = mpsc::channel();
-    drop(runtime.spawn(async move {
-        stuck.send(()).unwrap();
-        let _ = closed.recv();
-    }));
-    is_stuck.recv().unwrap();
-    let (waits, has_begun) = mpsc::channel();
-    let waiter = runtime.spawn(async move {
-        let limiter = RateLimiter::new(Rate::per(1, SECOND));
-        limiter.acquire().await;
-        let mut second = pin!(limiter.acquire());
-        poll_fn(|cx| {
-            assert!(second.as_mut().poll(cx).is_pending());
-            Poll::Ready(())
-        })
-        .await;
-        waits.send(()).unwrap();
-        second.await;
-    });
-    has_begun.recv_timeout(60 * SECOND).unwrap();
-    drop(open);
-    let waiter = async { divisi::time::timeout(60 * SECOND, waiter).await };
-    assert!(runtime.block_on(waiter).is_ok(), "nobody woke the waiter");
 }
 
 #[test]

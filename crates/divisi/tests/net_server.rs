@@ -466,10 +466,7 @@ async fn an_aborted_unix_server_leaves_the_file_of_its_successor() {
     let path = folder.path().join("socket");
     // Each round hands over between threads several times, which takes long where others keep the machine busy.
     let enough = std::time::Instant::now() + Duration::from_secs(10);
-    for _ in 0..1000 {
-        if std::time::Instant::now() > enough {
-            break;
-        }
+    for _ in (0..1000).take_while(|_| std::time::Instant::now() < enough) {
         let server = serve_unix(&path).await.unwrap();
         let copy = path.clone();
         let (tries, tried) = oneshot::channel();

@@ -1,22 +1,20 @@
 //! A task that blocks its thread for ever costs its own progress only.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use divisi::limit::{Rate, RateLimiter};
 use divisi::net::{TcpListener, TcpStream};
 use divisi::{Runtime, Shutdown};
 
 /// Blocks one of two workers until the returned sender is dropped.
 fn runtime_with_a_stuck_worker() -> (Runtime, mpsc::Sender<()>) {
     let runtime = Runtime::builder().worker_threads(2).build().unwrap();
-    let (open, closed) = mpsc::channel::<()>();
-    let (stuck, is_stuck) = mpsc::channel();
-    drop(runtime.spawn(async move {
-        stuck.send(()).unwrap();
-        let _ = closed.recv();
-    }));
-    is_stuck.recv().unwrap();
+    let open = block_tasks(&runtime, 1);
     (runtime, open)
 }
 
@@ -134,6 +132,30 @@ fn block_tasks(runtime: &Runtime, tasks: usize) -> mpsc::Sender<()> {
 }
 
 const LONG: Duration = Duration::from_secs(60);
+
+/// A spare worker gives the timers of its reactor up when the worker that it stood in for is back.
+#[test]
+fn a_waiter_for_a_rate_that_began_on_a_spare_worker_has_an_alarm_afterwards() {
+    let runtime = Runtime::builder().worker_threads(1).build().unwrap();
+    let open = block_tasks(&runtime, 1);
+    let (waits, has_begun) = mpsc::channel();
+    let waiter = runtime.spawn(async move {
+        let limiter = RateLimiter::new(Rate::per(1, Duration::from_secs(1)));
+        limiter.acquire().await;
+        let mut second = pin!(limiter.acquire());
+        poll_fn(|cx| {
+            assert!(second.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        waits.send(()).unwrap();
+        second.await;
+    });
+    has_begun.recv_timeout(LONG).unwrap();
+    drop(open);
+    let waiter = async { divisi::time::timeout(LONG, waiter).await };
+    assert!(runtime.block_on(waiter).is_ok(), "nobody woke the waiter");
+}
 
 /// The spare never sleeps, so it never looks out.
 #[test]
