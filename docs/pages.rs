@@ -53,6 +53,7 @@ pages! {
     decision_0010: "decisions/0010-lanes-not-rayon.md",
     decision_0011: "decisions/0011-own-set-of-futures.md",
     decision_0012: "decisions/0012-slow-lane.md",
+    decision_0013: "decisions/0013-futures-that-move-cheaply.md",
 }
 
 #[cfg(test)]

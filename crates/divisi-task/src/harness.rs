@@ -51,7 +51,7 @@ pub(crate) unsafe fn run(task: NonNull<Header>) -> Ran {
         ToRunning::Poll => {}
         ToRunning::Cancel => {
             // SAFETY: claimed by the transition; the runnable's reference is that of the claim.
-            unsafe { cancel_claimed(task) };
+            unsafe { cancel_claimed(task, None) };
             return Ran::Completed;
         }
         ToRunning::Stale => {
@@ -89,7 +89,7 @@ pub(crate) unsafe fn run(task: NonNull<Header>) -> Ran {
                     return Ran::Yielded;
                 }
                 // SAFETY: still claimed; the runnable's reference is that of the claim.
-                ToIdle::Cancelled => unsafe { cancel_claimed(task) },
+                ToIdle::Cancelled => unsafe { cancel_claimed(task, None) },
             }
         }
         Ok(Polled::Ready) => {
@@ -128,11 +128,9 @@ pub(crate) unsafe fn abandon(task: NonNull<Header>) {
     let header = unsafe { header(&task) };
     match header.state.to_abandoned() {
         ToRunning::Poll | ToRunning::Cancel => {
-            header.offer_cancel_reason(CancelReason::new(
-                "its scheduler dropped it before it could run",
-            ));
+            let reason = CancelReason::new("its scheduler dropped it before it could run");
             // SAFETY: claimed by the transition; the runnable's reference is that of the claim.
-            unsafe { cancel_claimed(task) };
+            unsafe { cancel_claimed(task, Some(reason)) };
         }
         // SAFETY: the runnable's reference is given back and the task not touched again.
         ToRunning::Stale => unsafe { release(task, 1) },
@@ -163,17 +161,19 @@ pub(crate) fn shutdown(task: &Reference, reason: CancelReason) -> bool {
         cancel(task, || reason);
         return header.state.load().is_complete();
     }
-    if header.state.load().is_complete() {
-        return true;
+    let mut state = header.state.to_shutdown(false);
+    if state == ToShutdown::Running {
+        // Its runner ends it, and has to find the reason. (Who was asked before has one.)
+        header.offer_cancel_reason(reason.clone());
+        state = header.state.to_shutdown(true);
     }
-    header.offer_cancel_reason(reason);
-    match header.state.to_shutdown() {
+    match state {
         ToShutdown::Claimed => {
             // SAFETY: claimed by the transition, which made a reference for the claim.
-            unsafe { cancel_claimed(task.task()) };
+            unsafe { cancel_claimed(task.task(), Some(reason)) };
             true
         }
-        ToShutdown::Running => false,
+        ToShutdown::Running | ToShutdown::Ending => false,
         ToShutdown::Finished => true,
     }
 }
@@ -211,11 +211,12 @@ pub(crate) unsafe fn wake_by_value(task: NonNull<Header>) {
     }
 }
 
-/// Drops the future of a claimed task and completes it as cancelled. Consumes the reference of the claim.
+/// Drops the future of a claimed task and completes it as cancelled, for the reason that was stored first, or else for this one. Consumes the
+/// reference of the claim.
 ///
 /// # Safety
 /// The caller has claimed the task, its content is a future, and it has a reference besides the registry's.
-unsafe fn cancel_claimed(task: NonNull<Header>) {
+unsafe fn cancel_claimed(task: NonNull<Header>, reason: Option<CancelReason>) {
     // SAFETY: the reference of the claim keeps the task alive until `complete` gives it back.
     let (header, trailer) = unsafe { (header(&task), trailer(&task)) };
     if local::may_touch(trailer.owner) {
@@ -223,19 +224,27 @@ unsafe fn cancel_claimed(task: NonNull<Header>) {
         let entered = unsafe { current::enter(task, budget::UNLIMITED) };
         // SAFETY: claimed, on a thread that may touch the future, and it is there.
         let error = match unsafe { drop_future(task) } {
-            Ok(()) => JoinError::cancelled(header, reason_or_default(header)),
-            Err(payload) => JoinError::panicked(header, payload, header.waits_at()),
+            // The handle does not come back: nobody would look at the error.
+            Ok(()) if !header.state.load().has_join_interest() => None,
+            Ok(()) => Some(JoinError::cancelled(header, reason_of(header, reason))),
+            Err(payload) => Some(JoinError::panicked(header, payload, header.waits_at())),
         };
         drop(entered);
-        // SAFETY: claimed, and the stage is empty.
-        unsafe { (header.vtable.store_error)(task, error) };
+        if let Some(error) = error {
+            // SAFETY: claimed, and the stage is empty.
+            unsafe { (header.vtable.store_error)(task, error) };
+        }
     } else {
+        if let Some(reason) = reason {
+            // The handle makes the error.
+            header.offer_cancel_reason(reason);
+        }
         // SAFETY: claimed: content and stage are ours, and marking the content touches no future.
         trailer
             .content
             .with_mut(|content| unsafe { *content = Content::LeakedFuture });
     }
-    // SAFETY: claimed, and the outcome is stored.
+    // SAFETY: claimed, and the outcome is stored, or nobody comes for it.
     unsafe { complete(task) };
 }
 
@@ -245,7 +254,7 @@ unsafe fn cancel_claimed(task: NonNull<Header>) {
 /// find it listed.
 ///
 /// # Safety
-/// The caller has claimed the task and has put an outcome into the stage (or leaked the future).
+/// The caller has claimed the task and has put an outcome into the stage (or leaked the future, or knows that the handle is gone).
 unsafe fn complete(task: NonNull<Header>) {
     // SAFETY: the reference of the claim keeps the task alive until `release`.
     let (header, trailer) = unsafe { (header(&task), trailer(&task)) };
@@ -338,10 +347,10 @@ unsafe fn schedule(task: NonNull<Header>, cause: Cause) {
     }
 }
 
-fn reason_or_default(header: &Header) -> CancelReason {
-    // Every request stores its reason before it becomes visible, so the default is for the type checker.
-    header
-        .cancel_reason()
-        .cloned()
+fn reason_of(header: &Header, given: Option<CancelReason>) -> CancelReason {
+    let stored = header.cancel_reason().cloned();
+    // Every request stores its reason before it becomes visible, or gives it: the default is for the type checker.
+    stored
+        .or(given)
         .unwrap_or_else(|| CancelReason::new("no reason given"))
 }

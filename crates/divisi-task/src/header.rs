@@ -26,7 +26,7 @@ pub(crate) struct Header {
     pub(crate) spawned_at: &'static Location<'static>,
     /// Where the task said that it waits, null while it runs and if it said nothing. Written by the runner.
     waits_at: AtomicPtr<Location<'static>>,
-    /// Null until the task has a name, a context or a reason to end. Owned by the task; once set it stays.
+    /// Null until the task has a name, a context or a reason to end that another thread must find. Owned by the task; once set it stays.
     cold: AtomicPtr<Cold>,
 }
 
@@ -72,19 +72,23 @@ pub(crate) struct Prefix {
 }
 
 /// What few tasks have.
-struct Cold {
-    name: Option<Box<str>>,
-    context: Option<Context>,
-    /// Null until the first request to cancel; once set it stays. Owned.
+#[derive(Default)]
+pub(crate) struct Cold {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) context: Option<Context>,
+    /// Why the task shall end, if that was known when this was made.
+    reason: Option<CancelReason>,
+    #[cfg(divisi_loom)]
+    seen: crate::sync::Witness,
+    /// The same if it came later: null until the first request to cancel; once set it stays. Owned.
     cancel: AtomicPtr<Given>,
 }
 
 /// A published reason.
 struct Given {
     reason: CancelReason,
-    /// Shows loom each look at the reason, so that it finds those that its publication is not ordered before.
     #[cfg(divisi_loom)]
-    seen: UnsafeCell<()>,
+    seen: crate::sync::Witness,
 }
 
 impl Header {
@@ -96,13 +100,8 @@ impl Header {
         id: TaskId,
         parent: Option<TaskId>,
         spawned_at: &'static Location<'static>,
-        name: Option<Box<str>>,
-        context: Option<Context>,
+        cold: Option<Box<Cold>>,
     ) -> Self {
-        let cold = match (name, context) {
-            (None, None) => ptr::null_mut(),
-            (name, context) => Cold::allocate(name, context),
-        };
         Self {
             state: State::new(),
             vtable,
@@ -111,7 +110,7 @@ impl Header {
             parent,
             spawned_at,
             waits_at: AtomicPtr::new(ptr::null_mut()),
-            cold: AtomicPtr::new(cold),
+            cold: AtomicPtr::new(cold.map_or(ptr::null_mut(), Box::into_raw)),
         }
     }
 
@@ -136,22 +135,31 @@ impl Header {
     }
 
     pub(crate) fn cancel_reason(&self) -> Option<&CancelReason> {
-        let given = self.cold()?.cancel.load(Ordering::Acquire);
+        let cold = self.cold()?;
+        #[cfg(divisi_loom)]
+        cold.seen.look();
+        if cold.reason.is_some() {
+            return cold.reason.as_ref();
+        }
+        let given = cold.cancel.load(Ordering::Acquire);
         // SAFETY: null, or a leaked box that the task owns and never replaces; `offer_cancel_reason` released
         // it.
         let given = unsafe { given.cast_const().as_ref() }?;
         #[cfg(divisi_loom)]
-        given.seen.with(|_| ());
+        given.seen.look();
         Some(&given.reason)
     }
 
     /// Stores the reason unless there is one: the first wins.
     pub(crate) fn offer_cancel_reason(&self, reason: CancelReason) {
-        let cold = self.cold_or_new();
+        let (cold, reason) = self.cold_or_new(reason);
+        let Some(reason) = reason.filter(|_| cold.reason.is_none()) else {
+            return;
+        };
         let offered = Box::into_raw(Box::new(Given {
             reason,
             #[cfg(divisi_loom)]
-            seen: UnsafeCell::new(()),
+            seen: crate::sync::Witness::default(),
         }));
         // Release: the reason, for `cancel_reason`. Who comes too late does not look at what is there.
         let stored = cold.cancel.compare_exchange(
@@ -171,11 +179,14 @@ impl Header {
         unsafe { self.cold.load(Ordering::Acquire).cast_const().as_ref() }
     }
 
-    fn cold_or_new(&self) -> &Cold {
+    /// What there is, and the reason; or without the reason, which is in what was made for it.
+    fn cold_or_new(&self, reason: CancelReason) -> (&Cold, Option<CancelReason>) {
         if let Some(cold) = self.cold() {
-            return cold;
+            return (cold, Some(reason));
         }
-        let offered = Cold::allocate(None, None);
+        let mut offered = Box::<Cold>::default();
+        offered.reason = Some(reason);
+        let offered = Box::into_raw(offered);
         let stored = self.cold.compare_exchange(
             ptr::null_mut(),
             offered,
@@ -184,12 +195,12 @@ impl Header {
         );
         match stored {
             // SAFETY: made from a box above; from now on it is never replaced while the header lives.
-            Ok(_) => unsafe { &*offered },
+            Ok(_) => (unsafe { &*offered }, None),
             Err(winner) => {
                 // SAFETY: made from a box above and not published.
-                drop(unsafe { Box::from_raw(offered) });
+                let mut offered = unsafe { Box::from_raw(offered) };
                 // SAFETY: as in `cold`; the failed exchange has acquired it.
-                unsafe { &*winner }
+                (unsafe { &*winner }, offered.reason.take())
             }
         }
     }
@@ -207,14 +218,13 @@ impl Drop for Header {
     }
 }
 
-impl Cold {
-    #[cold]
-    fn allocate(name: Option<Box<str>>, context: Option<Context>) -> *mut Self {
-        Box::into_raw(Box::new(Self {
-            name,
-            context,
-            cancel: AtomicPtr::new(ptr::null_mut()),
-        }))
+/// Name and context, for another task.
+impl Clone for Cold {
+    fn clone(&self) -> Self {
+        let mut clone = Self::default();
+        clone.name.clone_from(&self.name);
+        clone.context.clone_from(&self.context);
+        clone
     }
 }
 

@@ -149,5 +149,5 @@ pub use registry::Registry;
 pub use runnable::{Ran, Runnable};
 pub use schedule::{Cause, Schedule, UnhandledPanic};
 pub use slot::RunSlot;
-pub use spawn::{SpawnOptions, spawn, spawn_local};
+pub use spawn::{Prepared, SpawnOptions, spawn, spawn_local};
 pub use task_ref::{TaskRef, TaskState};

@@ -34,6 +34,7 @@ pub(crate) fn this_thread() -> u32 {
 }
 
 /// Whether the calling thread may touch the future of a task that `owner` spawned.
+#[inline]
 pub(crate) fn may_touch(owner: u32) -> bool {
     owner == ANY_THREAD || owner == current::thread_number()
 }

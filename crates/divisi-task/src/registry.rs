@@ -9,6 +9,7 @@
 mod shard;
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
 use crate::cancel::CancelReason;
@@ -100,8 +101,11 @@ impl Registry {
         unsafe { shard.as_ref() }.get(id).map(TaskRef::new)
     }
 
+    #[inline]
     pub(crate) fn reserve(&self, shard: usize) -> Result<Reserved<'_>, Closed> {
-        let shard = self.shards[shard % self.shards.len()];
+        // A division would take as long as all the rest, and the number is hardly ever too large.
+        let known = self.shards.get(shard);
+        let shard = *known.unwrap_or_else(|| &self.shards[shard % self.shards.len()]);
         // SAFETY: shards live as long as the registry.
         let id = unsafe { shard.as_ref() }.reserve()?;
         Ok(Reserved {
@@ -140,7 +144,7 @@ impl fmt::Debug for Registry {
     }
 }
 
-/// A place in the registry that waits for its task.
+/// A place in the registry that waits for its task. Dropped, it is free again.
 pub(crate) struct Reserved<'a> {
     shard: NonNull<Shard>,
     id: TaskId,
@@ -166,14 +170,17 @@ impl Reserved<'_> {
     /// if the result is true.
     #[inline]
     pub(crate) unsafe fn publish(self, task: NonNull<Header>) -> bool {
-        let Self {
-            shard,
-            id,
-            registry,
-        } = self;
-        let _alive = registry;
+        let place = ManuallyDrop::new(self);
         // SAFETY: the registry keeps the shard alive; the rest is the caller's.
-        unsafe { shard.as_ref().publish(id, task) }
+        unsafe { place.shard.as_ref().publish(place.id, task) }
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        let _alive = self.registry;
+        // SAFETY: the registry keeps the shard alive.
+        unsafe { self.shard.as_ref() }.give_back(self.id);
     }
 }
 

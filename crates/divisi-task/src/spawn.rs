@@ -1,37 +1,33 @@
 //! Making a task.
 
+use std::fmt;
 use std::future::Future;
 use std::panic::Location;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::cell::Cell;
 use crate::context::Context;
 use crate::current;
 use crate::error::Closed;
-use crate::header::{Content, Header, Prefix, Trailer};
+use crate::header::{Cold, Content, Header, Prefix, Trailer};
 use crate::id::TaskId;
 use crate::join::JoinHandle;
 use crate::local;
 use crate::raw;
-use crate::registry::Registry;
+use crate::registry::{Registry, Reserved};
 use crate::runnable::Runnable;
 use crate::schedule::Schedule;
 use crate::sync::UnsafeCell;
 
 /// What is known of a task besides its future.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SpawnOptions {
-    /// Where it is spawned.
-    pub location: &'static Location<'static>,
-    /// The task that spawns it.
-    pub parent: Option<TaskId>,
-    /// A name for lists and errors. Costs the task a second allocation.
-    pub name: Option<Box<str>>,
-    /// The values it inherits. Costs the task a second allocation (one for name and context together).
-    pub context: Option<Context>,
-    /// Which part of the registry to use (modulo the number of parts): the number of the worker, so that
-    /// workers do not meet there.
-    pub shard: usize,
+    location: &'static Location<'static>,
+    parent: Option<TaskId>,
+    shard: usize,
+    /// Name and context: few tasks have any, so that most options are a few words.
+    cold: Option<Box<Cold>>,
 }
 
 impl SpawnOptions {
@@ -44,10 +40,13 @@ impl SpawnOptions {
         Self {
             location: Location::caller(),
             parent: current::id(),
-            name: None,
-            context: Context::current(),
             shard: 0,
+            cold: Context::current().map(inherited),
         }
+    }
+
+    fn cold(&mut self) -> &mut Cold {
+        self.cold.get_or_insert_default()
     }
 
     /// Sets the place that lists and errors name as the task's origin.
@@ -64,26 +63,78 @@ impl SpawnOptions {
         self
     }
 
-    /// Gives the task a name.
+    /// Gives the task a name for lists and errors. Costs it a second allocation.
     #[must_use]
     pub fn name(mut self, name: impl Into<Box<str>>) -> Self {
-        self.name = Some(name.into());
+        self.cold().name = Some(name.into());
         self
     }
 
-    /// Sets the values that the task inherits.
+    /// Takes the name away.
+    #[must_use]
+    pub fn unnamed(mut self) -> Self {
+        if let Some(cold) = &mut self.cold {
+            cold.name = None;
+        }
+        self.without_empty_cold()
+    }
+
+    /// Sets the values that the task inherits. Costs it a second allocation (one for name and context together).
     #[must_use]
     pub fn context(mut self, context: Option<Context>) -> Self {
-        self.context = context;
+        if self.cold.is_some() || context.is_some() {
+            self.cold().context = context;
+        }
+        self.without_empty_cold()
+    }
+
+    fn without_empty_cold(mut self) -> Self {
+        self.cold = self
+            .cold
+            .filter(|cold| cold.name.is_some() || cold.context.is_some());
         self
     }
 
-    /// Sets the part of the registry to use.
+    /// Sets the part of the registry to use (modulo the number of parts): the number of the worker, so that workers do not meet there.
     #[inline]
     #[must_use]
     pub fn shard(mut self, shard: usize) -> Self {
         self.shard = shard;
         self
+    }
+
+    /// Where it is spawned.
+    #[inline]
+    pub fn spawned_at(&self) -> &'static Location<'static> {
+        self.location
+    }
+
+    /// The task that spawns it.
+    pub fn spawned_by(&self) -> Option<TaskId> {
+        self.parent
+    }
+
+    /// The task's name.
+    pub fn task_name(&self) -> Option<&str> {
+        self.cold.as_ref()?.name.as_deref()
+    }
+}
+
+#[cold]
+fn inherited(context: Context) -> Box<Cold> {
+    let mut cold = Box::<Cold>::default();
+    cold.context = Some(context);
+    cold
+}
+
+impl fmt::Debug for SpawnOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpawnOptions")
+            .field("location", &format_args!("{}", self.location))
+            .field("parent", &self.parent)
+            .field("name", &self.task_name())
+            .field("shard", &self.shard)
+            .finish_non_exhaustive()
     }
 }
 
@@ -125,6 +176,7 @@ impl Default for SpawnOptions {
 /// assert!(handle.is_finished());
 /// # Ok::<_, divisi_task::Closed>(())
 /// ```
+#[inline]
 pub fn spawn<F, S>(
     future: F,
     scheduler: Arc<S>,
@@ -136,8 +188,7 @@ where
     F::Output: Send + 'static,
     S: Schedule,
 {
-    // SAFETY: both are `Send`.
-    unsafe { spawn_owned(future, scheduler, registry, options, local::ANY_THREAD) }
+    Prepared::new(scheduler, registry, options)?.spawn(future)
 }
 
 /// Makes a task of a future that stays on this thread.
@@ -167,63 +218,154 @@ where
     F::Output: 'static,
     S: Schedule,
 {
+    let prepared = Prepared::new(scheduler, registry, options)?;
     // SAFETY: the task is marked as this thread's.
-    unsafe { spawn_owned(future, scheduler, registry, options, local::this_thread()) }
+    unsafe { prepared.spawn_owned(future, local::this_thread()) }
 }
 
-/// # Safety
-/// `owner` is the calling thread's number, or future and output are `Send`.
-unsafe fn spawn_owned<F, S>(
-    future: F,
+/// A task that has all but its future: [`spawn`] in two steps. The first does all that can be done without the future, and is where a closed registry is
+/// found as a rule; the second takes the future straight to its place. (Handed down through calls that may still fail, a future is copied at each of
+/// them.) Dropped unused, it gives its place in the registry back.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use divisi_task::{Cause, Prepared, Ran, Registry, Runnable, Schedule, SpawnOptions, UnhandledPanic};
+///
+/// #[derive(Default)]
+/// struct Queue(Mutex<Vec<Runnable>>);
+/// impl Schedule for Queue {
+///     fn schedule(&self, task: Runnable, _: Cause) {
+///         self.0.lock().unwrap().push(task);
+///     }
+///     fn unhandled_panic(&self, panic: UnhandledPanic) {
+///         eprintln!("{panic}");
+///     }
+/// }
+///
+/// let registry = Registry::new(1);
+/// let prepared = Prepared::new(Arc::new(Queue::default()), &registry, SpawnOptions::new())?;
+/// assert!(registry.is_empty());
+/// let (task, _handle) = prepared.spawn(async { 6 * 7 })?;
+/// assert_eq!(task.run(), Ran::Completed);
+/// # Ok::<_, divisi_task::Closed>(())
+/// ```
+#[must_use = "the task is made by `spawn`"]
+pub struct Prepared<'a, S> {
     scheduler: Arc<S>,
-    registry: &Registry,
+    reserved: Reserved<'a>,
     options: SpawnOptions,
-    owner: u32,
-) -> Result<(Runnable, JoinHandle<F::Output>), Closed>
-where
-    F: Future + 'static,
-    F::Output: 'static,
-    S: Schedule,
-{
-    let reserved = registry.reserve(options.shard)?;
-    let prefix = || Prefix {
-        header: Header::new(
-            &Cell::<F, S>::VTABLE,
-            Arc::into_raw(scheduler).cast(),
-            reserved.id(),
-            options.parent,
-            options.location,
-            options.name,
-            options.context,
-        ),
-        trailer: Trailer {
-            join_waker: UnsafeCell::new(None),
-            shard: reserved.shard(),
-            owner,
-            content: UnsafeCell::new(Content::Future),
-            #[cfg(divisi_loom)]
-            alive: UnsafeCell::new(()),
-            #[cfg(divisi_loom)]
-            _leak_check: loom::alloc::Track::new(()),
-        },
-    };
-    let task = Cell::<F, S>::allocate(prefix, future);
-    // SAFETY: the new task has three references, of which the registry gets one.
-    if unsafe { reserved.publish(task) } {
-        // SAFETY: the runnable and the handle get the other two; a new task is scheduled and has a handle.
-        unsafe { Ok((Runnable::from_owned(task), JoinHandle::from_owned(task))) }
-    } else {
-        /// Gives all three references back, even if the future's destructor panics.
-        struct Free(std::ptr::NonNull<Header>);
-        impl Drop for Free {
-            fn drop(&mut self) {
-                // SAFETY: nobody else has seen the task.
-                unsafe { raw::release(self.0, 3) };
-            }
-        }
-        let free = Free(task);
-        // SAFETY: nobody else has seen the task, and its future has not moved to another thread.
-        unsafe { (raw::header(&free.0).vtable.drop_future)(task) };
-        Err(Closed)
+}
+
+impl<'a, S: Schedule> Prepared<'a, S> {
+    /// Reserves a place in the registry.
+    ///
+    /// # Errors
+    /// [`Closed`] if the registry is closed.
+    ///
+    /// # Panics
+    /// As [`spawn`].
+    // Both steps always inlined: see `Cell::allocate`.
+    #[inline(always)]
+    pub fn new(
+        scheduler: Arc<S>,
+        registry: &'a Registry,
+        options: SpawnOptions,
+    ) -> Result<Self, Closed> {
+        Ok(Self {
+            reserved: registry.reserve(options.shard)?,
+            scheduler,
+            options,
+        })
     }
+
+    /// Makes a task of `future` and enters it into the registry. The caller schedules the [`Runnable`].
+    ///
+    /// # Errors
+    /// [`Closed`] if the registry was closed in between: the future is dropped here.
+    ///
+    /// # Panics
+    /// As the future's destructor does when the registry is closed.
+    #[inline(always)]
+    pub fn spawn<F>(self, future: F) -> Result<(Runnable, JoinHandle<F::Output>), Closed>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        // SAFETY: both are `Send`.
+        unsafe { self.spawn_owned(future, local::ANY_THREAD) }
+    }
+
+    /// # Safety
+    /// `owner` is the calling thread's number, or future and output are `Send`.
+    #[inline(always)]
+    unsafe fn spawn_owned<F>(
+        self,
+        future: F,
+        owner: u32,
+    ) -> Result<(Runnable, JoinHandle<F::Output>), Closed>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let Self {
+            scheduler,
+            reserved,
+            options,
+        } = self;
+        let prefix = || Prefix {
+            header: Header::new(
+                &Cell::<F, S>::VTABLE,
+                Arc::into_raw(scheduler).cast(),
+                reserved.id(),
+                options.parent,
+                options.location,
+                options.cold,
+            ),
+            trailer: Trailer {
+                join_waker: UnsafeCell::new(None),
+                shard: reserved.shard(),
+                owner,
+                content: UnsafeCell::new(Content::Future),
+                #[cfg(divisi_loom)]
+                alive: UnsafeCell::new(()),
+                #[cfg(divisi_loom)]
+                _leak_check: loom::alloc::Track::new(()),
+            },
+        };
+        let task = Cell::<F, S>::allocate(prefix, future);
+        // SAFETY: the new task has three references, of which the registry gets one.
+        if unsafe { reserved.publish(task) } {
+            // SAFETY: the runnable and the handle get the other two; a new task is scheduled and has a handle.
+            unsafe { Ok((Runnable::from_owned(task), JoinHandle::from_owned(task))) }
+        } else {
+            // SAFETY: nobody else has seen the task, and its future has not moved to another thread.
+            unsafe { refuse(task) };
+            Err(Closed)
+        }
+    }
+}
+
+impl<S> fmt::Debug for Prepared<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Prepared").field(&self.options).finish()
+    }
+}
+
+/// Drops a task that could not be entered.
+///
+/// # Safety
+/// Nobody else has seen it, and this thread may touch its future, which is there.
+#[cold]
+unsafe fn refuse(task: NonNull<Header>) {
+    /// Gives all three references back, even if the future's destructor panics.
+    struct Free(NonNull<Header>);
+    impl Drop for Free {
+        fn drop(&mut self) {
+            // SAFETY: nobody else has seen the task.
+            unsafe { raw::release(self.0, 3) };
+        }
+    }
+    let free = Free(task);
+    // SAFETY: the caller's.
+    unsafe { (raw::header(&free.0).vtable.drop_future)(task) };
 }

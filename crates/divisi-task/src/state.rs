@@ -44,7 +44,8 @@ const SCHEDULED: u64 = 1 << 0;
 const RUNNING: u64 = 1 << 1;
 /// The output is stored, or there never will be one. Never cleared.
 const COMPLETE: u64 = 1 << 2;
-/// Somebody asked for the end of the task. Never cleared; the reason is published before it is set.
+/// Somebody asked for the end of the task. Never cleared; whoever sets it has published the reason before, or has claimed the task with it
+/// and keeps it.
 const CANCELLED: u64 = 1 << 3;
 /// The join handle exists. Only the handle clears it, never sets it again.
 const JOIN_INTEREST: u64 = 1 << 4;
@@ -122,8 +123,10 @@ pub(crate) enum ToScheduledByValue {
 pub(crate) enum ToShutdown {
     /// The caller has claimed the task (with a reference for the claim) and drops the future.
     Claimed,
-    /// Another thread runs the task and will see the request.
+    /// Another thread runs the task, and has not been asked to end it.
     Running,
+    /// Another thread runs the task and will see the request, or ends it.
+    Ending,
     /// The task is complete.
     Finished,
 }
@@ -229,7 +232,7 @@ impl State {
         })
     }
 
-    /// The output is stored. Returns the word after the transition.
+    /// The output is stored, or nobody comes for it. Returns the word after the transition.
     ///
     /// Releases the output to the handle; acquires the join waker.
     pub(crate) fn to_complete(&self) -> Snapshot {
@@ -295,20 +298,25 @@ impl State {
         })
     }
 
-    /// Asks for the end of the task and claims it if nobody runs it. The reason has been stored before.
+    /// Claims the task for its end if nobody runs it; if somebody does, asks for its end, for which the reason must have been stored before.
     ///
     /// A runnable that exists becomes stale by this.
-    pub(crate) fn to_shutdown(&self) -> ToShutdown {
+    pub(crate) fn to_shutdown(&self, reason_is_stored: bool) -> ToShutdown {
         self.update(Ordering::AcqRel, |s| {
             if s.is_complete() {
                 return Err(ToShutdown::Finished);
             }
-            Ok(if s.is_running() {
-                (s.0 | CANCELLED, ToShutdown::Running)
-            } else {
+            if !s.is_running() {
                 s.check_overflow();
-                ((s.0 | RUNNING | CANCELLED) + REF_ONE, ToShutdown::Claimed)
-            })
+                return Ok(((s.0 | RUNNING | CANCELLED) + REF_ONE, ToShutdown::Claimed));
+            }
+            if s.is_cancelled() {
+                Err(ToShutdown::Ending)
+            } else if reason_is_stored {
+                Ok((s.0 | CANCELLED, ToShutdown::Ending))
+            } else {
+                Err(ToShutdown::Running)
+            }
         })
     }
 

@@ -75,6 +75,21 @@ mod imp {
     pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
     pub(crate) use loom::sync::{Arc, MutexGuard};
 
+    /// Beside a published value: shows loom each look at that, so that it finds those that the publication is not ordered before.
+    #[derive(Debug, Default)]
+    pub(crate) struct Witness(UnsafeCell<()>);
+
+    // SAFETY: there is nothing in the cell, and nobody writes to it once it is made.
+    unsafe impl Send for Witness {}
+    // SAFETY: as above.
+    unsafe impl Sync for Witness {}
+
+    impl Witness {
+        pub(crate) fn look(&self) {
+            self.0.with(|_| ());
+        }
+    }
+
     /// loom's mutex with parking_lot's signature.
     #[derive(Debug)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);

@@ -42,14 +42,15 @@
 //! # The protocol
 //!
 //! Participants: the *owner* of a waiter, who polls it, accepts its turn or drops it; and the *lock holders*, who go
-//! through the list. The word `standing` of each waiter says who has its entry (links, waker, ticket):
+//! through the list. The word `standing` of each waiter says who has its entry (the ticket; and while it waits its links,
+//! with the waker):
 //!
 //! ```text
 //!            join: the owner, under the lock               choose: a lock holder
 //!   FREE ------------------------------------> WAITING --------------------------> CHOSEN
 //!    ^                                            |                                   |
-//!    +--- drop: the owner, under the lock --------+                                   |
-//!    +--- accept, drop: the owner ----------------------------------------------------+
+//!    +--- drop, leave: the owner, under the lock -+                                   |
+//!    +--- accept, drop, leave: the owner ---------------------------------------------+
 //!
 //!   the entry     FREE, CHOSEN: the owner, by its `Pin<&mut>`        WAITING: whoever has the lock
 //!   belongs to
@@ -58,6 +59,8 @@
 //! * **A wake-up is not lost.** Whether to wait is decided and acted on under the lock, and so is every change of the
 //!   state that may end a wait: it comes before, and the waiter sees it; or after, and finds the waiter in the list.
 //!   A re-poll replaces the waker under the lock too.
+//! * **Wakers are foreign code**, also when they are dropped: that happens without the lock, and when nothing is left to be done but
+//!   what a panic may skip.
 //! * **A turn is not lost.** A waiter that is dropped as `CHOSEN`, without having accepted, calls [`Queue::give_up`],
 //!   which passes the turn on.
 //! * **Nothing is used after it is freed.** The store of `CHOSEN` is the last access of a lock holder to an entry
@@ -76,8 +79,9 @@ mod wakers;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::task::Waker;
 
-use self::node::Node;
+use self::node::{Links, Node};
 use crate::sync::{Mutex, MutexGuard, const_fn};
 pub use waiter::{Turn, Waiter};
 pub use wakers::Wakers;
@@ -190,7 +194,8 @@ impl<S, T, const LANES: usize> Locked<'_, S, T, LANES> {
             // mutably, so there is no second reference to any entry meanwhile.
             let place = unsafe { node::place(node) };
             look(&place.ticket);
-            next = place.newer;
+            // SAFETY: it is linked.
+            next = unsafe { place.links() }.newer;
         }
     }
 
@@ -203,26 +208,28 @@ impl<S, T, const LANES: usize> Locked<'_, S, T, LANES> {
         let waker = unsafe { self.unlink(oldest) };
         // SAFETY: it was linked until now, so it is alive. This is the last access.
         unsafe { node::set_chosen(oldest) };
-        if let Some(waker) = waker {
-            wakers.push(waker);
-        }
+        wakers.push(waker);
         true
     }
 
-    /// Puts an entry at the end of a lane.
+    /// Puts an entry at the end of a lane, with the waker of who waits.
     ///
     /// # Safety
     /// The entry is free, will stay where it is until it is taken out, and belongs to the caller.
-    unsafe fn link(&mut self, lane: usize, node: NonNull<Node<T>>) {
+    unsafe fn link(&mut self, lane: usize, node: NonNull<Node<T>>, waker: Waker) {
         let queue = &mut self.inner.lanes[lane];
         // SAFETY: the caller's.
         let place = unsafe { node::place(node) };
-        place.lane = lane;
-        place.newer = None;
-        place.older = queue.newest.replace(node);
-        match place.older {
+        let older = queue.newest.replace(node);
+        place.set_links(Links {
+            older,
+            newer: None,
+            lane,
+            waker,
+        });
+        match older {
             // SAFETY: linked, and another than `node`, which was free.
-            Some(older) => unsafe { node::place(older).newer = Some(node) },
+            Some(older) => unsafe { node::place(older).links().newer = Some(node) },
             None => queue.oldest = Some(node),
         }
         queue.len += 1;
@@ -232,26 +239,25 @@ impl<S, T, const LANES: usize> Locked<'_, S, T, LANES> {
     ///
     /// # Safety
     /// The entry is linked in this list.
-    unsafe fn unlink(&mut self, node: NonNull<Node<T>>) -> Option<std::task::Waker> {
-        // SAFETY: linked entries belong to the lock. No reference to a place is kept while another is made.
-        let (lane, older, newer, waker) = unsafe {
-            let place = node::place(node);
-            (
-                place.lane,
-                place.older.take(),
-                place.newer.take(),
-                place.waker.take(),
-            )
-        };
+    unsafe fn unlink(&mut self, node: NonNull<Node<T>>) -> Waker {
+        // SAFETY: linked entries belong to the lock, and this one is not linked from here on: nobody reads its links again. No reference to a place is
+        // kept while another is made.
+        let links = unsafe { node::place(node).take_links() };
+        let Links {
+            older,
+            newer,
+            lane,
+            waker,
+        } = links;
         let queue = &mut self.inner.lanes[lane];
         match older {
             // SAFETY: as above.
-            Some(older) => unsafe { node::place(older).newer = newer },
+            Some(older) => unsafe { node::place(older).links().newer = newer },
             None => queue.oldest = newer,
         }
         match newer {
             // SAFETY: as above.
-            Some(newer) => unsafe { node::place(newer).older = older },
+            Some(newer) => unsafe { node::place(newer).links().older = older },
             None => queue.newest = older,
         }
         queue.len -= 1;

@@ -1,4 +1,4 @@
-//! One allocation a task. The only test of this binary, so that no other thread allocates meanwhile.
+//! What a task allocates over its life, counted on the thread of the test.
 #![cfg(all(not(divisi_loom), target_pointer_width = "64"))]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use divisi_task::{
-    Cause, Ran, Registry, RunSlot, Runnable, Schedule, SpawnOptions, UnhandledPanic,
+    CancelReason, Cause, Ran, Registry, RunSlot, Runnable, Schedule, SpawnOptions, UnhandledPanic,
 };
 
 thread_local! {
@@ -119,11 +119,34 @@ fn a_small_task_is_one_allocation_of_128_bytes_for_all_its_life() {
     let (_, made, freed) = counted(|| drop(handle));
     assert_eq!((made, freed), (NOTHING, (1, 128)));
 
-    let options = SpawnOptions::new().name("named");
     let for_spawn = scheduler.clone();
-    let (named, made, _) =
-        counted(|| divisi_task::spawn(Small([0; 4]), for_spawn, &registry, options).unwrap());
+    let name: Box<str> = "named".into();
+    let (named, made, _) = counted(|| {
+        let options = SpawnOptions::new().name(name);
+        divisi_task::spawn(Small([0; 4]), for_spawn, &registry, options).unwrap()
+    });
     assert_eq!(made.0, 2, "a name costs one more");
     drop(named);
     assert_eq!(Arc::strong_count(&scheduler), 1);
+}
+
+#[test]
+fn a_task_that_nobody_awaits_is_ended_without_an_allocation() {
+    let (registry, scheduler) = (Registry::new(1), Arc::new(OneSlot(RunSlot::new())));
+    let (queued, handle) = divisi_task::spawn(
+        Small([0; 4]),
+        scheduler.clone(),
+        &registry,
+        SpawnOptions::new(),
+    )
+    .unwrap();
+    let task = handle.task();
+    drop(handle);
+    let reason = CancelReason::new("closing");
+    let (ended, made, _) = counted(|| task.shutdown(reason));
+    assert!(ended);
+    assert_eq!(made, (0, 0));
+    drop(queued);
+    let (_, _, freed) = counted(|| drop(task));
+    assert_eq!(freed, (1, 128));
 }

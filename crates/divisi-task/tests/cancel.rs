@@ -67,6 +67,36 @@ fn the_first_reason_wins() {
 }
 
 #[test]
+fn who_asks_again_while_the_future_is_dropped_changes_nothing() {
+    struct AsksAgain;
+
+    impl Drop for AsksAgain {
+        fn drop(&mut self) {
+            let task = current::task().expect("a future is dropped inside of its task");
+            assert!(!task.shutdown(CancelReason::new("second")));
+            task.abort_handle().cancel("third");
+        }
+    }
+
+    let (scheduler, registry) = (Manual::new(), Registry::new(1));
+    let last_words = AsksAgain;
+    let handle = start(
+        async move {
+            let _last_words = last_words;
+            std::future::pending::<()>().await;
+        },
+        &scheduler,
+        &registry,
+    );
+    assert_eq!(scheduler.run_one(), Some(Ran::Pending));
+    assert!(handle.task().shutdown(CancelReason::new("first")));
+    assert_eq!(
+        outcome(handle).unwrap_err().reason().unwrap().text(),
+        "first"
+    );
+}
+
+#[test]
 fn a_waiting_task_is_dropped_by_its_scheduler_and_not_by_who_asks() {
     let (scheduler, registry) = (Manual::new(), Registry::new(1));
     let (gate, state) = Gate::new();

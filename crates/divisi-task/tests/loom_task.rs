@@ -138,6 +138,10 @@ impl World {
 
     /// A task that is ready from the first poll if `ready`, and scheduled.
     fn spawn(&self, ready: bool, panics: bool) -> JoinHandle<Output> {
+        self.spawn_with(SpawnOptions::new(), ready, panics)
+    }
+
+    fn spawn_with(&self, options: SpawnOptions, ready: bool, panics: bool) -> JoinHandle<Output> {
         self.seen.ready.store(usize::from(ready), Ordering::Relaxed);
         let probe = Probe {
             seen: self.seen.clone(),
@@ -145,8 +149,7 @@ impl World {
             panics,
         };
         let scheduler = StdArc::new(Queue(self.counts.clone()));
-        let (task, handle) =
-            divisi_task::spawn(probe, scheduler, &self.registry, SpawnOptions::new()).unwrap();
+        let (task, handle) = divisi_task::spawn(probe, scheduler, &self.registry, options).unwrap();
         self.counts.queue.lock().unwrap().push(task);
         handle
     }
@@ -319,21 +322,35 @@ fn cancel_or_completion_is_the_outcome() {
 }
 
 /// Two requests: the task ends once, with one of the two reasons.
+fn check_two_requests(world: &World, handle: JoinHandle<Output>) {
+    let abort = handle.abort_handle();
+    let asking = thread::spawn(move || abort.cancel("one"));
+    handle.cancel("two");
+    world.counts.run_all();
+    asking.join().unwrap();
+    world.counts.run_all();
+    let error = outcome(handle).err().unwrap();
+    assert!(["one", "two"].contains(&error.reason().unwrap().text()));
+    world.check_ended();
+}
+
 #[test]
 fn of_two_requests_one_is_the_reason() {
     model(|| {
         let world = World::new();
         let (handle, waker) = world.spawn_waiting();
         drop(waker);
-        let abort = handle.abort_handle();
-        let asking = thread::spawn(move || abort.cancel("one"));
-        handle.cancel("two");
-        world.counts.run_all();
-        asking.join().unwrap();
-        world.counts.run_all();
-        let error = outcome(handle).err().unwrap();
-        assert!(["one", "two"].contains(&error.reason().unwrap().text()));
-        world.check_ended();
+        check_two_requests(&world, handle);
+    });
+}
+
+/// The same for a task with a name, which has where the reason goes already.
+#[test]
+fn of_two_requests_to_a_named_task_one_is_the_reason() {
+    model(|| {
+        let world = World::new();
+        let handle = world.spawn_with(SpawnOptions::new().name("named"), false, false);
+        check_two_requests(&world, handle);
     });
 }
 

@@ -6,7 +6,7 @@ mod support;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use divisi_task::{Cause, Closed, Registry, Schedule, SpawnOptions, TaskState, current};
+use divisi_task::{Cause, Closed, Prepared, Registry, Schedule, SpawnOptions, TaskState, current};
 use support::{Gate, Manual, outcome, panic_of, quiet_panic, start};
 
 #[test]
@@ -206,4 +206,19 @@ fn a_destructor_that_panics_stops_no_shutdown() {
     assert_eq!(panic_of(|| drop(registry)), None);
     assert!(state.is_dropped());
     assert!(outcome(first).unwrap_err().is_panic());
+}
+
+#[test]
+fn a_place_that_was_prepared_and_not_used_is_free_again() {
+    let (scheduler, registry) = (Manual::new(), Registry::new(1));
+    let prepare = || Prepared::new(scheduler.clone(), &registry, SpawnOptions::new()).unwrap();
+    for _ in 0..1000 {
+        drop(prepare());
+    }
+    assert_eq!(registry.len(), 0, "only tasks count");
+    let (_task, handle) = prepare().spawn(async {}).unwrap();
+    let id = handle.id().to_string();
+    let (place, _generation) = id.split_once('.').unwrap();
+    assert!(place.parse::<u32>().unwrap() < 10, "{id}");
+    assert_eq!(registry.len(), 1);
 }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::task::Waker;
 
-use super::reason_or_default;
+use super::reason_of;
 use super::report::{report, report_panic};
 use crate::error::JoinError;
 use crate::header::{Content, Header};
@@ -66,7 +66,7 @@ pub(crate) unsafe fn content(task: NonNull<Header>) -> Content {
 
 /// The error of a task whose future had to be leaked: there is no room for one in its stage.
 pub(crate) fn leaked_error(header: &Header) -> JoinError {
-    JoinError::cancelled(header, reason_or_default(header))
+    JoinError::cancelled(header, reason_of(header, None))
 }
 
 /// The join handle goes away. Consumes its reference.

@@ -69,7 +69,8 @@ where
 {
     type Output = Result<Grant<H>, Closed>;
 
-    #[inline]
+    // Always: a result that is returned through memory is read back in other units than it was written in, and a processor waits for that.
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let wanted = self.wanted;
         let waiter = self.as_mut().waiter();

@@ -3,7 +3,7 @@
 //!
 //! # Participants
 //!
-//! - a *spawner* reserves a slot and publishes a task in it, while it borrows the registry;
+//! - a *spawner* reserves a slot and publishes a task in it (or gives it back), while it borrows the registry;
 //! - a *remover* completes a task and takes it out, on any thread, even after the registry is gone;
 //! - a *lister* looks for tasks, while it borrows the registry;
 //! - a *closer* stops spawners.
@@ -13,8 +13,8 @@
 //! ```text
 //!           reserve                publish 1                publish 2
 //!  free ------------> reserved ----------------> pinned ----------------> task
-//!   ^                                              | closed:    pin |  ^ unpin
-//!   |<---------------------------------------------+                v  |
+//!   ^                    | give back               | closed:    pin |  ^ unpin
+//!   |<-------------------+-------------------------+                v  |
 //!   |                                                             pinned
 //!   +----------------------- remove (waits while pinned) ----------- task
 //! ```
@@ -59,8 +59,8 @@
 //!
 //! # The lists of free slots
 //!
-//! Both are stacks of slot numbers. Removers push to `returned`, one by one, and it is only ever taken whole, so
-//! neither needs to know whether the head it replaces was there all the time. Spawners pop from `free`. Its head
+//! Both are stacks of slot numbers. Removers (and spawners that give a slot back) push to `returned`, one by one, and
+//! it is only ever taken whole, so neither needs to know whether the head it replaces was there all the time. Spawners pop from `free`. Its head
 //! carries a tag that every pop increments, so a pop that was suspended between reading a slot's successor and its
 //! exchange fails if that slot was popped meanwhile, unless exactly a multiple of 2^35 pops were made within the
 //! suspension (half an hour at fifty nanoseconds each).
@@ -252,6 +252,11 @@ impl Shard {
         let (slot, index) = found.unwrap_or_else(|| self.grow());
         let generation = slot.generation.load(Ordering::Relaxed);
         Ok(TaskId::new(self.number, index, generation))
+    }
+
+    /// Frees a slot that was reserved and is not needed.
+    pub(crate) fn give_back(&self, id: TaskId) {
+        self.recycle(self.slot(id.slot()), id);
     }
 
     /// Enters a task into its slot; false if the shard is closed, and then the slot is free again.

@@ -182,13 +182,21 @@ fn a_shutdown_claims_what_nobody_runs() {
             ToShutdown::Claimed,
             1,
         ),
-        (RUNNING, RUNNING | CANCELLED, ToShutdown::Running, 0),
+        (RUNNING, RUNNING | CANCELLED, ToShutdown::Ending, 0),
         (COMPLETE, COMPLETE, ToShutdown::Finished, 0),
     ];
     for (before, after, result, made) in cases {
         let s = state(before, 3, 1);
-        assert_eq!(s.to_shutdown(), result, "{before:b}");
+        assert_eq!(s.to_shutdown(true), result, "{before:b}");
         assert_word(&s, after, 3 + made, 1);
+    }
+    for (before, result) in [
+        (RUNNING, ToShutdown::Running),
+        (RUNNING | CANCELLED, ToShutdown::Ending),
+    ] {
+        let s = state(before, 3, 1);
+        assert_eq!(s.to_shutdown(false), result);
+        assert_word(&s, before, 3, 1);
     }
 }
 

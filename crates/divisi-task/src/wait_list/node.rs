@@ -1,5 +1,6 @@
 //! A waiter's entry in the list.
 
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::task::Waker;
 
@@ -20,17 +21,48 @@ pub(super) enum Standing {
     Chosen,
 }
 
+/// What a new entry has comes first, and what it does not have yet last: a waiter is moved into the future that it becomes part of, in large pieces,
+/// and a processor waits at those that were only just written in parts (decision 0013 of the guide).
+#[repr(C)]
 pub(super) struct Node<T> {
     standing: AtomicU8,
     place: UnsafeCell<Place<T>>,
 }
 
+#[repr(C)]
 pub(super) struct Place<T> {
+    pub(super) ticket: T,
+    /// There as long as the entry is linked.
+    links: MaybeUninit<Links<T>>,
+}
+
+/// Where a linked entry is, and who waits there.
+pub(super) struct Links<T> {
     pub(super) older: Option<NonNull<Node<T>>>,
     pub(super) newer: Option<NonNull<Node<T>>>,
     pub(super) lane: usize,
-    pub(super) waker: Option<Waker>,
-    pub(super) ticket: T,
+    pub(super) waker: Waker,
+}
+
+impl<T> Place<T> {
+    /// The entry is not linked, and about to be.
+    pub(super) fn set_links(&mut self, links: Links<T>) {
+        self.links.write(links);
+    }
+
+    /// # Safety
+    /// The entry is linked.
+    pub(super) unsafe fn links(&mut self) -> &mut Links<T> {
+        // SAFETY: the caller's.
+        unsafe { self.links.assume_init_mut() }
+    }
+
+    /// # Safety
+    /// The entry is linked, and is not from now on.
+    pub(super) unsafe fn take_links(&mut self) -> Links<T> {
+        // SAFETY: the caller's; so they are not read twice.
+        unsafe { self.links.assume_init_read() }
+    }
 }
 
 impl<T> Node<T> {
@@ -39,11 +71,8 @@ impl<T> Node<T> {
         Self {
             standing: AtomicU8::new(FREE),
             place: UnsafeCell::new(Place {
-                older: None,
-                newer: None,
-                lane: 0,
-                waker: None,
                 ticket,
+                links: MaybeUninit::uninit(),
             }),
         }
     }

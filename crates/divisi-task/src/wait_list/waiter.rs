@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::marker::PhantomPinned;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use super::node::{self, Node, Standing};
 use super::{Locked, Queue, WaitList};
@@ -25,15 +26,17 @@ pub enum Turn {
 
 /// Someone who waits in a [`Queue`]. Dropping it at any time leaves the queue as if it had never come, or passes its
 /// turn on.
+// What there is from the beginning comes first: see `Node`. (Not a promise to others.)
+#[repr(C)]
 pub struct Waiter<H: Stable, const LANES: usize = 1>
 where
     H::Target: Queue<LANES>,
 {
     handle: H,
-    /// The list that `node` is or was linked in: the one of `handle`, which stays where it is as long as `handle`
-    /// exists.
-    list: Option<NonNull<ListOf<H, LANES>>>,
     node: Node<<H::Target as Queue<LANES>>::Ticket>,
+    /// The list of the last [`join`](Self::join), and not there before the first: as long as `node` is linked, the one it is in. It is that of
+    /// `handle`, and stays where it is as long as `handle` exists.
+    list: MaybeUninit<NonNull<ListOf<H, LANES>>>,
     /// `node` is pointed to while it waits.
     _pinned: PhantomPinned,
 }
@@ -72,8 +75,8 @@ where
     pub fn new(handle: H, ticket: <H::Target as Queue<LANES>>::Ticket) -> Self {
         Self {
             handle,
-            list: None,
             node: Node::new(ticket),
+            list: MaybeUninit::uninit(),
             _pinned: PhantomPinned,
         }
     }
@@ -131,15 +134,16 @@ where
             return Turn::Waiting;
         }
         // Foreign code: before the lock.
-        let mut waker = Some(cx.waker().clone());
-        let locked = this.linked_list().lock();
+        let mut waker = cx.waker().clone();
+        // SAFETY: it waited.
+        let locked = unsafe { this.linked_list() }.lock();
         if this.node.standing() == Standing::Chosen {
             // Before we had the lock.
             return Turn::Chosen;
         }
         // SAFETY: it waits, and we have the lock.
-        let place = unsafe { node::place(NonNull::from(&this.node)) };
-        std::mem::swap(&mut place.waker, &mut waker);
+        let links = unsafe { node::place(NonNull::from(&this.node)).links() };
+        std::mem::swap(&mut links.waker, &mut waker);
         drop(locked);
         // Now the old one is dropped.
         drop(waker);
@@ -172,9 +176,9 @@ where
             "a waiter waits for one thing at a time: its turn must be accepted first"
         );
         // Foreign code: before the lock.
-        let mut waker = Some(cx.waker().clone());
+        let waker = cx.waker().clone();
         let list = this.handle.waiters();
-        this.list = Some(NonNull::from(list));
+        this.list.write(NonNull::from(list));
         let mut locked = list.lock();
         let node = NonNull::from(&this.node);
         {
@@ -184,16 +188,14 @@ where
                 drop(locked);
                 return Some(result);
             }
-            std::mem::swap(&mut place.waker, &mut waker);
         }
         // `attempt` could have swapped it for another.
         assert!(ptr::eq(locked.list, list), "not the lock of this list");
         // SAFETY: it is free and ours; being pinned it stays where it is until it is dropped, which takes it out. The
         // list stays where it is because `handle`, from which we have it, is `Stable`.
-        unsafe { locked.link(lane, node) };
+        unsafe { locked.link(lane, node, waker) };
         this.node.set(Standing::Waiting);
         drop(locked);
-        drop(waker);
         if freeze::mode() != Mode::Live {
             // Only now: `attempt` may have told the others already that it waits, and leaving takes that back.
             self.leave();
@@ -220,36 +222,44 @@ where
     /// Gives up the wait, or the turn, as if this was dropped. It may wait again then.
     pub fn leave(self: Pin<&mut Self>) {
         let this = self.into_ref().get_ref();
-        let chosen = match this.node.standing() {
+        // Foreign code, and so dropped last, also if giving up panics: whoever drops the waiter then finds it free.
+        let waker = match this.node.standing() {
             Standing::Free => return,
-            Standing::Chosen => true,
-            Standing::Waiting => this.unlink(),
+            Standing::Chosen => None,
+            // SAFETY: it waits.
+            Standing::Waiting => unsafe { this.unlink() },
         };
-        this.node.set(Standing::Free);
+        if waker.is_none() {
+            this.node.set(Standing::Free);
+        }
         // SAFETY: it is free, so the place is ours.
         let place = unsafe { node::place(NonNull::from(&this.node)) };
-        this.handle.give_up(&mut place.ticket, chosen);
+        this.handle.give_up(&mut place.ticket, waker.is_none());
     }
 
-    /// Leaves the list. Whether it was chosen in the meantime.
-    fn unlink(&self) -> bool {
-        let mut locked = self.linked_list().lock();
+    /// Leaves the list and is free, with the waker that was there. `None`: it was chosen in the meantime.
+    ///
+    /// # Safety
+    /// It waited when last looked at.
+    unsafe fn unlink(&self) -> Option<Waker> {
+        // SAFETY: the caller's.
+        let mut locked = unsafe { self.linked_list() }.lock();
         if self.node.standing() == Standing::Chosen {
             // Before we had the lock.
-            return true;
+            return None;
         }
         // SAFETY: it waits in this list.
         let waker = unsafe { locked.unlink(NonNull::from(&self.node)) };
-        drop(locked);
-        drop(waker);
-        false
+        self.node.set(Standing::Free);
+        Some(waker)
     }
 
-    fn linked_list(&self) -> &ListOf<H, LANES> {
-        let list = self.list.expect("who waits, waits in a list");
-        // SAFETY: `join` had it from `handle`, for any lifetime that a reference to the handle's target may have.
-        // That is `Stable`, and still here.
-        unsafe { list.as_ref() }
+    /// # Safety
+    /// It waited when last looked at.
+    unsafe fn linked_list(&self) -> &ListOf<H, LANES> {
+        // SAFETY: who waits has joined, and `join` had the list from `handle`, for any lifetime that a reference to the handle's target may
+        // have. That is `Stable`, and still here.
+        unsafe { self.list.assume_init().as_ref() }
     }
 }
 
