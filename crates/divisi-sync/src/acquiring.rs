@@ -29,7 +29,8 @@ macro_rules! acquire_future {
         impl<$a $(, $t: ?Sized $(+ $bound)?)?> Future for $name<$a $(, $t)?> {
             type Output = $output;
 
-            #[inline]
+            // Always: see `permits::Acquire`.
+            #[inline(always)]
             fn poll(
                 self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
