@@ -9,6 +9,7 @@ use std::sync::atomic::{Ordering, fence};
 use divisi_task::{Cause, Runnable, TaskId};
 
 use crate::config::{EVENTS_PER_BUSY_LOOK, LONG_QUEUE};
+use crate::monitor;
 use crate::seat::{Core, Seat};
 use crate::shared::{Home, Phase, Shared};
 use crate::slow_lane::TimedPoll;
@@ -79,7 +80,9 @@ impl Context {
 
     /// If the poll of this task was timed, decides where it queues from now on.
     pub(crate) fn judge(&self, task: TaskId) {
-        if let Some(poll) = self.timed_poll.take() {
+        // Mostly there is none, and then nothing is written.
+        if let Some(poll) = self.timed_poll.get() {
+            self.timed_poll.set(None);
             self.shared.slow_lane.judge(task, poll.end());
         }
     }
@@ -145,6 +148,10 @@ pub(crate) fn schedule(shared: &Arc<Shared>, task: Runnable, cause: Cause) {
     });
     if let Some(task) = task {
         shared.inject(task);
+        if shared.monitor.is_missing() {
+            // Who was to take the task, and to start the monitor then, may have gone on to something that blocks it.
+            monitor::start_for_spawn(shared);
+        }
     }
 }
 

@@ -6,11 +6,12 @@
 //!
 //! # It starts with the first task
 //!
-//! Without tasks there is nobody whom a stuck worker could keep waiting, but for a root future without a seat. So the first spawn starts the monitor, or
-//! the first such root, and a runtime that lives for a moment pays for no thread that watches it. If the system refuses the thread, the next spawn
-//! tries again.
+//! Without tasks there is nobody whom a stuck worker could keep waiting, but for a root future without a seat, and threads outside that wait with a
+//! driver. So the first spawn starts the monitor, or the first of those, and a runtime that lives for a moment pays for no thread that watches it.
+//! If the system refuses the thread, the next spawn tries again.
 //!
-//! A thread inherits the priority of who starts it. So one of lowered priority leaves that to the worker that takes its task, if there is one to take it.
+//! A thread inherits the priority of who starts it. So one of lowered priority leaves that to the worker that takes its task, if there is one to take it;
+//! and a worker that finds such a task when it polls its root, which may block it, starts the monitor before that.
 //!
 //! # It sleeps when all sleep
 //!
@@ -109,7 +110,7 @@ impl Monitor {
     }
 }
 
-/// A task is spawned, and the monitor [is missing](Monitor::is_missing).
+/// A task is spawned, or one of those others comes, and the monitor [is missing](Monitor::is_missing).
 #[cold]
 pub(crate) fn start_for_spawn(shared: &Arc<Shared>) {
     if !(lowered::is_marked() && shared.idle.any_parked()) {

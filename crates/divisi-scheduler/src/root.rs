@@ -73,7 +73,8 @@ impl Root {
 
     /// Whether there was a wake-up since the last call. The caller takes its hold of the census over, and polls.
     fn take_wake(&self) -> bool {
-        self.wake.woken.swap(false, Ordering::SeqCst)
+        // Most looks find none.
+        self.is_woken() && self.wake.woken.swap(false, Ordering::SeqCst)
     }
 
     /// At the end: wake-ups after this hold nothing. Whether there was one that nobody took.
@@ -116,6 +117,10 @@ pub(crate) fn run_on_seat<F: Future>(
         if root.take_wake() {
             let _held = OnDrop(release);
             worker.end_search();
+            if shared.monitor.is_missing() && shared.has_injected() {
+                // What a thread of lowered priority left to this worker waits for as long as the root's poll lasts.
+                monitor::start(shared);
+            }
             shared.seats[seat].counters.root_polls.add(1);
             if let Poll::Ready(output) = root.poll(|cx| future.as_mut().poll(cx)) {
                 return Some(output);

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use divisi_task::{Cause, Closed, JoinHandle, Registry, SpawnOptions};
+use divisi_task::{Cause, Closed, JoinHandle, Prepared, Registry, SpawnOptions};
 
 use crate::config::Setup;
 use crate::context;
@@ -99,10 +99,12 @@ impl Scheduler {
     /// # Errors
     ///
     /// [`Closed`] after [`close`](Scheduler::close).
+    // Always inlined: see `divisi_task::Prepared`.
+    #[inline(always)]
     pub fn spawn<F>(
         &self,
         future: F,
-        mut options: SpawnOptions,
+        options: SpawnOptions,
     ) -> Result<JoinHandle<F::Output>, Closed>
     where
         F: Future + Send + 'static,
@@ -112,8 +114,9 @@ impl Scheduler {
             monitor::start_for_spawn(&self.shared);
         }
         let home = context::home_of_spawn(&self.home);
-        options.shard = home.shard;
-        let (task, handle) = divisi_task::spawn(future, home, &self.shared.registry, options)?;
+        let options = options.shard(home.shard);
+        let prepared = Prepared::new(home, &self.shared.registry, options)?;
+        let (task, handle) = prepared.spawn(future)?;
         context::schedule(&self.shared, task, Cause::Spawned);
         Ok(handle)
     }
@@ -131,7 +134,7 @@ impl Scheduler {
     pub fn spawn_local<F>(
         &self,
         future: F,
-        mut options: SpawnOptions,
+        options: SpawnOptions,
     ) -> Result<JoinHandle<F::Output>, Closed>
     where
         F: Future + 'static,
@@ -142,7 +145,7 @@ impl Scheduler {
             "local tasks need a scheduler that runs on one thread only"
         );
         let home = context::home_of_spawn(&self.home);
-        options.shard = home.shard;
+        let options = options.shard(home.shard);
         let (task, handle) =
             divisi_task::spawn_local(future, home, &self.shared.registry, options)?;
         context::schedule(&self.shared, task, Cause::Spawned);
@@ -201,6 +204,15 @@ impl Scheduler {
         let entered = context::enter(&self.shared, 0, core);
         let worker = Worker::new(entered.context.clone());
         Ok(worker.turn(polls))
+    }
+
+    /// A thread that may have no seat is about to wait with the first driver: sees that somebody looks after that, whatever the root does that keeps
+    /// its worker.
+    #[inline]
+    pub fn attend(&self) {
+        if self.shared.monitor.is_missing() && self.current_seat().is_none() {
+            monitor::start_for_spawn(&self.shared);
+        }
     }
 
     /// The seat that the current thread holds in this scheduler.

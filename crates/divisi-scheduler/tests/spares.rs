@@ -135,3 +135,30 @@ fn stopping_ends_although_workers_and_spares_are_stuck() {
             .is_empty()
     );
 }
+
+#[test]
+fn the_first_task_of_a_lowered_thread_runs_though_the_root_blocks_the_only_worker() {
+    /// The thread spawns while the root sleeps, and mostly wakes it before the root's thread is awake for the task.
+    const ATTEMPTS: usize = 20;
+    for _ in 0..ATTEMPTS {
+        let fixture = with_spares(1);
+        let (done, finished) = mpsc::channel();
+        let mut lowered = Some((done, fixture.scheduler.clone(), fixture.drivers[0].clone()));
+        let root = std::future::poll_fn(|cx| {
+            let Some((done, scheduler, driver)) = lowered.take() else {
+                finished.recv_timeout(LONG).unwrap();
+                return std::task::Poll::Ready(());
+            };
+            let waker = cx.waker().clone();
+            std::thread::spawn(move || {
+                divisi_scheduler::mark_lowered();
+                driver.wait_asleep();
+                let task = async move { done.send(()).unwrap() };
+                drop(scheduler.spawn(task, SpawnOptions::new()).unwrap());
+                waker.wake();
+            });
+            std::task::Poll::Pending
+        });
+        fixture.scheduler.block_on(root).unwrap();
+    }
+}
