@@ -372,7 +372,7 @@ fn no_job_begins_inside_a_waiting_one() {
 /// the waiting one still holds its own.
 #[test]
 fn a_job_offered_to_a_waiting_thread_runs_on_another() {
-    let pool = pool(2).build().unwrap();
+    let pool = pool(2).starvation_guard(false).build().unwrap();
     let (stolen, is_stolen) = mpsc::channel();
     let (begun, has_begun) = mpsc::channel();
     let (release_half, half_released) = mpsc::channel();
@@ -401,6 +401,96 @@ fn a_job_offered_to_a_waiting_thread_runs_on_another() {
     assert!(!outer.is_finished());
     release_rest.send(()).unwrap();
     join(outer);
+}
+
+/// A pool of three threads: a job blocks one, half of it, which rayon has moved to another one, waits there for its own half, which blocks the third.
+struct PartThatWaits {
+    pool: ComputePool,
+    release_half: mpsc::Sender<()>,
+    release: mpsc::Sender<()>,
+    outer: JoinHandle<()>,
+}
+
+impl PartThatWaits {
+    fn new(starvation_guard: bool) -> Self {
+        let pool = pool(3).starvation_guard(starvation_guard).build().unwrap();
+        let (part_moved, is_part_moved) = mpsc::channel();
+        let (half_moved, is_half_moved) = mpsc::channel();
+        let (all_placed, are_placed) = mpsc::channel();
+        let (release, released) = mpsc::channel();
+        let (release_half, half_released) = mpsc::channel();
+        let part = move || {
+            part_moved.send(()).unwrap();
+            // While it waits, this thread takes whatever rayon finds.
+            rayon::join(
+                move || is_half_moved.recv_timeout(PATIENCE).unwrap(),
+                move || {
+                    half_moved.send(()).unwrap();
+                    all_placed.send(()).unwrap();
+                    half_released.recv_timeout(PATIENCE).unwrap();
+                },
+            );
+        };
+        let job = move || {
+            let block = move || {
+                is_part_moved.recv_timeout(PATIENCE).unwrap();
+                released.recv_timeout(PATIENCE).unwrap();
+            };
+            rayon::join(block, part);
+        };
+        let outer = pool.offload(job).unwrap();
+        are_placed.recv_timeout(PATIENCE).unwrap();
+        Self {
+            pool,
+            release_half,
+            release,
+            outer,
+        }
+    }
+
+    fn end(self) {
+        // Those that are not there any more have ended.
+        let _ = self.release_half.send(());
+        let _ = self.release.send(());
+        join(self.outer);
+    }
+}
+
+#[test]
+fn no_job_begins_inside_a_part_that_waits() {
+    let waits = PartThatWaits::new(false);
+    let inner = waits.pool.offload(|| ()).unwrap();
+    eventually(&waits.pool, |now| now.bounced > 3 || now.completed > 0);
+    assert!(!inner.is_finished());
+    waits.release_half.send(()).unwrap();
+    join(inner);
+    waits.end();
+}
+
+#[test]
+fn a_job_that_no_thread_begins_is_run_by_the_helper() {
+    let waits = PartThatWaits::new(true);
+    join(waits.pool.offload(|| ()).unwrap());
+    eventually(&waits.pool, |now| now.helped == 1);
+    waits.end();
+}
+
+#[test]
+fn however_many_runners_bounce_they_are_tried_again_together() {
+    let waits = PartThatWaits::new(false);
+    let begin = Instant::now();
+    let inner: Vec<_> = (0..3).map(|_| waits.pool.offload(|| ()).unwrap()).collect();
+    eventually(&waits.pool, |now| now.bounced > 20);
+    let bounced = waits.pool.metrics().bounced;
+    // Each round begins a millisecond after the last, and has two runners at most: the third is at the first job.
+    let most_rounds = begin.elapsed().as_millis() as u64 + 2;
+    assert!(
+        bounced <= 2 * most_rounds,
+        "{bounced} in {most_rounds} rounds"
+    );
+    waits.release_half.send(()).unwrap();
+    inner.into_iter().for_each(join);
+    waits.end();
 }
 
 #[test]

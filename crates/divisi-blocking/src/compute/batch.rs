@@ -237,8 +237,7 @@ where
     if shared.census.is_closed() {
         return Err(SpawnError::Closed);
     }
-    let mut lane = options.spawn.clone();
-    lane.name = None;
+    let lane = options.spawn.clone().unnamed();
     let batch = Arc::new(Batch {
         piece,
         pieces,

@@ -159,12 +159,13 @@ impl ComputePoolBuilder {
         self
     }
 
-    /// Whether a helper of the process's own priority runs a job when the compute threads are starved: when they want to run, jobs wait, and
-    /// all of them together got less than a tenth of one core for 50 ms, because other programs took the cores. It runs
-    /// one job, and then the next only if that goes on. Default: yes, if the threads are [lowered](Self::priority). Linux only.
+    /// Whether a helper of the process's own priority runs a job when no compute thread begins one for 50 ms though jobs wait, because
+    /// - the threads are [lowered](Self::priority), want to run, and all of them together got less than a tenth of one core in that time: other programs
+    ///   took the cores (on Linux only);
+    /// - each of them has a part of a job to run, or waits in one for another part: rayon takes parts first.
     ///
-    /// `par_iter` and the like inside that one job run on the helper alone, since the threads that could help it are those that
-    /// do not get to run.
+    /// It runs one job, and then the next only if that goes on. `par_iter` and the like inside that one job run on the helper alone, since the threads
+    /// that could help it are those that do not come to it. Default: yes.
     pub fn starvation_guard(mut self, on: bool) -> Self {
         self.helps = on;
         self

@@ -18,6 +18,8 @@ use super::checkpoint::Owner;
 
 pub(super) struct Context {
     pub(super) shared: Arc<Shared>,
+    /// Where the thread's stack begins, as far as the pool is concerned.
+    bottom: usize,
     /// When the thread last asked whether to yield or to end.
     pub(super) asked: Cell<Option<Instant>>,
     /// A runner is on this thread's stack.
@@ -26,6 +28,11 @@ pub(super) struct Context {
 }
 
 impl Context {
+    /// How deep in the thread's stack that place is.
+    pub(super) fn depth(&self, place: usize) -> usize {
+        self.bottom.wrapping_sub(place)
+    }
+
     pub(super) fn owner(&self) -> Option<Owner> {
         self.owner.borrow().clone()
     }
@@ -36,12 +43,13 @@ thread_local! {
     static CONTEXT: OnceCell<Context> = const { OnceCell::new() };
 }
 
-/// Makes the calling thread a compute thread.
-pub(super) fn enter(shared: Arc<Shared>) {
+/// Makes the calling thread a compute thread, whose stack begins there.
+pub(super) fn enter(shared: Arc<Shared>, bottom: usize) {
     CONTEXT.with(|context| {
         let fresh = context
             .set(Context {
                 shared,
+                bottom,
                 asked: Cell::new(None),
                 serving: Cell::new(false),
                 owner: RefCell::new(None),

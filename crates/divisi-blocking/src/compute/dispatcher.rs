@@ -22,31 +22,26 @@
 //!
 //! # Bounces
 //!
-//! rayon may begin a runner on a thread that is in the middle of a job (which waits for a part of itself). Such a runner
-//! returns at once, and its claim is kept and tried again after [`BOUNCE_RETRY`], until another compute thread is free to
-//! begin it or there is no work left.
+//! rayon may begin a runner on a thread that is in the middle of a job, or of a part of one that rayon moved there, and that waits for a part of its
+//! own. The job that it ran would hold the waiting one up, and if it took a lock that the other holds across its parallel section, they would
+//! deadlock. Such a runner returns at once (a thread knows its runner, and module [`nesting`](super::nesting) how parts are found out), and its claim is
+//! kept and tried again a little later (module [`bounces`](super::bounces)), until another compute thread is free to begin it or there is no work left.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{
-    Ordering::{Relaxed, SeqCst},
-    fence,
-};
+use std::sync::atomic::{Ordering::SeqCst, fence};
 use std::thread;
 use std::time::Duration;
 
 use divisi_task::TaskId;
 
+use super::bounces::Bounces;
 use super::helper::Watch;
 use super::{Job, Shared, runner, worker};
 use crate::error::{SpawnError, no_thread};
 
 pub(super) const IDLE: u8 = 0;
 const STARTING: u8 = 1;
-
-/// How long the dispatcher waits before it tries again to begin a runner elsewhere. Ours: short against a job that is worth
-/// splitting in parts, long against a try (some microseconds).
-const BOUNCE_RETRY: Duration = Duration::from_millis(1);
 
 impl Shared {
     /// Has a runner begun, for a claim that was made.
@@ -64,8 +59,10 @@ impl Shared {
 
     /// Has a runner begun for a kept claim, when a little time has passed.
     pub(super) fn request_later(&self) {
-        self.bounced.fetch_add(1, SeqCst);
-        self.wake_dispatcher();
+        // It has been told of the others.
+        if self.bounced.fetch_add(1, SeqCst) == 0 {
+            self.wake_dispatcher();
+        }
     }
 
     /// Wakes the dispatcher, if there is one.
@@ -148,6 +145,7 @@ fn run(shared: &Arc<Shared>) {
         ticker.start(shared);
     }
     let mut watch = Watch::default();
+    let mut bounces = Bounces::default();
     loop {
         for _ in 0..shared.wanted.swap(0, SeqCst) {
             let shared = Arc::clone(shared);
@@ -167,14 +165,14 @@ fn run(shared: &Arc<Shared>) {
                 return;
             }
         }
-        let bounced = shared.bounced.swap(0, SeqCst);
-        if bounced > 0 {
-            thread::park_timeout(BOUNCE_RETRY);
-            shared.wanted.fetch_add(bounced, Relaxed);
-        } else if let Some(time) = watch.look(shared) {
-            thread::park_timeout(time);
-        } else {
-            doze(shared);
+        let retry = bounces.look(shared, &mut watch);
+        if retry == Some(Duration::ZERO) {
+            continue;
+        }
+        let look = watch.look(shared);
+        match retry.into_iter().chain(look).min() {
+            Some(time) => thread::park_timeout(time),
+            None => doze(shared),
         }
     }
 }

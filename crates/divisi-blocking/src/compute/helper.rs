@@ -9,8 +9,10 @@
 //! beginning and end jobs waited and at least one of them wanted to run. A long queue alone is no starvation (the threads run),
 //! and neither is a pool whose jobs all wait for something (they do not want to).
 //!
+//! It is sent, too, if runners [bounce](super::bounces) for that long and no job begins.
+//!
 //! The helper is a rayon pool of one thread, so that `par_iter` and the like inside that job stay on it: the pool's own threads
-//! are those that do not get to run, and a part that one of them took would hold the job up.
+//! are those that do not get to run (or have parts enough), and a part that one of them took would hold the job up.
 //!
 //! An idle pool is not looked at: after a window without a waiting job the dispatcher dozes, until somebody's job finds no
 //! runner to claim, or until it is woken for something else.
@@ -21,10 +23,10 @@ use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{Shared, context, runner};
+use super::{Shared, context, nesting, runner};
 
 /// Over how long a time starvation is judged. Ours: many of the kernel's time slices (3 ms), and below what a user notices.
-const WINDOW: Duration = Duration::from_millis(50);
+pub(super) const WINDOW: Duration = Duration::from_millis(50);
 /// Of one core: compute threads that together get less than one part in so many starve. One thread at nice 10 gets a little less beside
 /// one busy neighbour (weights 110 and 1024), so two of them with a neighbour each are not taken for it.
 const LEAST_SHARE: u32 = 10;
@@ -85,7 +87,7 @@ impl Watch {
         Some(WINDOW)
     }
 
-    fn send_helper(&mut self, shared: &Arc<Shared>) {
+    pub(super) fn send_helper(&mut self, shared: &Arc<Shared>) {
         if shared.helping.swap(true, SeqCst) {
             return;
         }
@@ -125,7 +127,7 @@ fn start(shared: &Arc<Shared>) -> Option<ThreadPool> {
         .spawn_handler(|thread| {
             let own = Arc::clone(shared);
             let body = Box::new(move || {
-                context::enter(Arc::clone(&own));
+                context::enter(Arc::clone(&own), nesting::here());
                 own.threads.started();
                 thread.run();
                 own.threads.stopping();

@@ -83,6 +83,12 @@ impl Counters {
         counter.fetch_add(1, Relaxed);
     }
 
+    /// How many jobs have left the queue.
+    pub(super) fn begun(&self) -> u64 {
+        let queued = self.queued.iter().map(|line| line.load(Relaxed) as u64);
+        self.submitted.load(Relaxed).saturating_sub(queued.sum())
+    }
+
     pub(super) fn waited(&self, wait: Duration) {
         self.queue_wait_ns.fetch_add(nanos(wait), Relaxed);
     }

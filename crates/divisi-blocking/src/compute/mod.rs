@@ -33,12 +33,14 @@
 
 mod admission;
 mod batch;
+mod bounces;
 mod builder;
 mod checkpoint;
 mod context;
 mod dispatcher;
 mod helper;
 mod metrics;
+mod nesting;
 mod nice;
 mod order;
 mod parallel;
@@ -72,6 +74,7 @@ pub use checkpoint::{ComputeYield, checkpoint};
 pub use context::on_compute_thread;
 pub use metrics::ComputeMetrics;
 use metrics::Counters;
+use nesting::Nesting;
 pub use nice::ComputePriority;
 use nice::IdleClass;
 pub use order::Priority;
@@ -145,10 +148,14 @@ struct Shared {
     dozing: AtomicBool,
     /// The helper is at a job, or has been sent to one.
     helping: AtomicBool,
+    /// A helper may run a job that the compute threads do not come to.
+    may_help: bool,
+    /// It may, and the compute threads can be starved: they are watched over.
     helps: bool,
     ticker: Option<Ticker>,
     living: Living,
     compute_threads: Threads,
+    nesting: Nesting,
 
     registry: Arc<Registry>,
     threads: ThreadConfig,
@@ -185,7 +192,7 @@ impl OffloadOptions {
     /// Sets the name under which the job is listed.
     #[must_use]
     pub fn name(mut self, name: impl Into<Box<str>>) -> Self {
-        self.spawn.name = Some(name.into());
+        self.spawn = self.spawn.name(name);
         self
     }
 }
@@ -232,10 +239,12 @@ impl ComputePool {
                 dispatcher: OnceLock::new(),
                 dozing: AtomicBool::new(false),
                 helping: AtomicBool::new(false),
+                may_help: builder.helps,
                 helps: builder.helps && builder.priority != ComputePriority::Normal,
                 ticker: builder.ticker.then(Ticker::new),
                 living: Living::new(),
                 compute_threads: Threads::new(limit),
+                nesting: Nesting::new(),
                 registry: builder
                     .registry
                     .unwrap_or_else(|| Arc::new(Registry::new(1))),

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::checkpoint::{Owner, checkpoint};
 use super::context::{Serving, Working};
-use super::{Job, Shared};
+use super::{Job, Shared, context, nesting};
 use crate::job;
 use crate::stuck::Running;
 
@@ -18,9 +18,10 @@ const LINGER_YIELDS: u32 = 32;
 
 /// Takes jobs until there are none. Called by rayon, once for each claim of a runner.
 pub(super) fn run(shared: &Arc<Shared>) {
-    let Some(_serving) = Serving::begin() else {
-        // A job on this thread waits for a part of itself, and rayon fills the time with this call. A job that ran here
-        // would hold the waiting one up, and deadlock with it if both use the same lock.
+    // A job, or a part of one that rayon moved here, waits on this thread for a part of itself, and rayon fills the time
+    // with this call. A job that ran here would hold the waiting one up, and deadlock with it if both use the same lock.
+    let is_free = !is_in_a_wait(shared, nesting::here());
+    let Some(_serving) = is_free.then(Serving::begin).flatten() else {
         return bounce(shared);
     };
     let seat = rayon::current_thread_index().expect("runners run on compute threads");
@@ -56,6 +57,13 @@ pub(super) fn run_one(shared: &Arc<Shared>, seat: usize) -> bool {
     }
     shared.queue.lock().running[seat] = None;
     found
+}
+
+/// Whether a part of a job waits on this thread, below that place in its stack.
+fn is_in_a_wait(shared: &Shared, place: usize) -> bool {
+    let depth = context::with(|context| context.depth(place));
+    let nested = depth.is_some_and(|depth| shared.nesting.is_nested(depth));
+    nested && shared.counters.running.load(Relaxed) != 0
 }
 
 fn bounce(shared: &Arc<Shared>) {

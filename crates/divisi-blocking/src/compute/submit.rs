@@ -25,7 +25,7 @@ impl Shared {
     {
         self.enter()?;
         let OffloadOptions { priority, spawn } = options;
-        let caller = spawn.parent;
+        let caller = spawn.spawned_by();
         match divisi_task::spawn(job::once(f), Arc::clone(self), &self.registry, spawn) {
             Ok((runnable, handle)) => self.submit(runnable, priority, caller).map(|()| handle),
             Err(closed) => {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{Shared, context};
+use super::{Shared, context, nesting};
 
 /// Starts all threads. If one cannot be started, those that were end again.
 pub(super) fn start_all(shared: &Arc<Shared>) -> io::Result<ThreadPool> {
@@ -42,7 +42,7 @@ fn run(shared: &Arc<Shared>, thread: rayon::ThreadBuilder) {
         shared.counters.demotion_failed.fetch_add(1, Relaxed);
     }
     shared.compute_threads.note(thread.index());
-    context::enter(Arc::clone(shared));
+    context::enter(Arc::clone(shared), nesting::here());
     shared.counters.threads.fetch_add(1, Relaxed);
     shared.threads.started();
     thread.run();
