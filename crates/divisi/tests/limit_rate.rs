@@ -322,6 +322,50 @@ proptest! {
     }
 }
 
+/// In a window what passes a moment late is a burden a moment longer.
+#[test]
+fn who_is_found_a_place_late_does_not_spoil_a_reservation() {
+    let period = Duration::from_micros(6930);
+    let limiter = RateLimiter::new(Rate::window(22, period));
+    let mut passes = on_virtual_clock(1, async {
+        let start = Instant::now();
+        let reserve = |weight| {
+            let at = limiter.reserve(weight).unwrap().keep();
+            (nanos(at - start), weight)
+        };
+        let mut passes = vec![reserve(22)];
+        sleep(period).await;
+        passes.push(reserve(17));
+        sleep(MILLI).await;
+        // One period later, and two.
+        passes.extend([reserve(6), reserve(17), reserve(2)]);
+        // It may pass with the six; but what is there is first found out by the next reservation, a microsecond after that.
+        let waiting = divisi::spawn({
+            let limiter = limiter.clone();
+            async move {
+                limiter.acquire_many(4).await.unwrap();
+                (nanos(start.elapsed()), 4)
+            }
+        });
+        sleep(MILLI).await;
+        passes.push(reserve(1));
+        sleep(period - 2 * MILLI + Duration::from_micros(1)).await;
+        passes.push(reserve(1));
+        passes.push(waiting.await.unwrap());
+        passes
+    });
+    let mut model = Model::Window {
+        amount: 22,
+        period: nanos(period),
+        passes: Vec::new(),
+    };
+    passes.sort_by_key(|(passed, _)| *passed);
+    for (passed, weight) in passes {
+        assert!(model.may_pass(passed, weight), "{passed} is too early");
+        model.pass(passed, weight);
+    }
+}
+
 /// A cheap source of arrivals: xorshift.
 fn random(state: &mut u64) -> u64 {
     *state ^= *state << 13;

@@ -190,14 +190,14 @@ impl Line {
     }
 
     /// Takes the arrival time over from the word, for as long as the lock is held or somebody waits.
-    fn enter(&self, state: &mut State, now: u64) {
+    fn enter(&self, state: &mut State) {
         if self.fast.is_none() {
             return;
         }
         let word = self.word.fetch_or(SLOW, Ordering::AcqRel);
         if word & SLOW == 0 {
             if let Some(gcra) = state.schedule.only_gcra() {
-                gcra.take_over((word >> 1).into(), now);
+                gcra.take_over((word >> 1).into());
             }
         }
     }
@@ -223,7 +223,7 @@ impl Line {
     /// Lets those pass who are due, in order, and sets the alarms for the next. Reservations up to now are settled.
     fn serve(&self, locked: &mut Locked<'_, State, Ticket>, after: &mut After) {
         let mut now = self.now();
-        self.enter(locked, now);
+        self.enter(locked);
         while let Some((state, ticket)) = locked.oldest(LANE) {
             let weight = ticket.weight;
             let due = match state.schedule.pass_waiting(state.since, now, weight) {
@@ -271,7 +271,7 @@ impl Line {
         if locked.waiting(LANE) != 0 {
             self.serve(locked, after);
         }
-        self.enter(locked, now);
+        self.enter(locked);
         locked.schedule.settle(now);
     }
 
@@ -338,16 +338,21 @@ impl Line {
             return None;
         }
         let mut now = self.now();
-        self.enter(locked, now);
+        self.enter(locked);
         locked.since = now;
         loop {
-            locked.schedule.settle(now);
-            let from = locked.since;
-            let due = locked.schedule.due(from, weight);
-            if due <= now {
-                let charge = locked.schedule.charge(due, now, weight);
-                self.rest(locked, after);
-                return Some(Ok(charge));
+            let since = locked.since;
+            let due = match locked.schedule.pass_waiting(since, now, weight) {
+                Ok(charge) => {
+                    locked.schedule.settle(now);
+                    self.rest(locked, after);
+                    return Some(Ok(charge));
+                }
+                Err(due) => due,
+            };
+            if locked.schedule.settle(now) {
+                // There may be gaps that were not looked at.
+                continue;
             }
             match &place {
                 Ok((runtime, reactor)) => locked.alarms.add(*runtime, reactor.clone()),
@@ -404,12 +409,10 @@ impl Line {
                 Err(due) => (due, Some(locked.schedule.reserve(due, weight, false))),
             }
         } else {
-            let mut rehearsal = locked.schedule.clone();
+            let mut rehearsal = locked.schedule.rehearsal();
             let mut since = locked.since.max(now.saturating_sub(LATENESS));
             locked.each(LANE, |ticket| {
-                since = rehearsal.due(since, ticket.weight);
-                rehearsal.settle(since);
-                rehearsal.charge(since, since, ticket.weight);
+                since = rehearsal.rehearse(since, ticket.weight)
             });
             let due = rehearsal.due(since, weight).max(now);
             (due, Some(locked.schedule.reserve(due, weight, true)))
@@ -525,6 +528,7 @@ impl<H: Stable<Target = Line>> Future for Wait<H> {
                             due: now,
                             now,
                             change: None,
+                            number: None,
                             arrival: Some((before.into(), after.into())),
                         }));
                     }

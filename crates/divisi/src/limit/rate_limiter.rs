@@ -120,8 +120,8 @@ impl RateLimiter {
     /// # Cancel safety
     ///
     /// Dropping the future loses the place in the line and nothing else: those behind move up, and if it was told to pass already, its pass is
-    /// given back. (In a rate with a burst and in a window for whoever comes next; in a [paced](Rate::paced) one, if others have passed since, only within a
-    /// millisecond: after that its place in time is gone.)
+    /// given back. (In a rate with a burst, as far as the bucket would not have been full since, and in a window for whoever comes next; in a
+    /// [paced](Rate::paced) one, if others have passed since, only within a millisecond: after that its place in time is gone.)
     #[track_caller]
     pub fn acquire(&self) -> Acquire<'_> {
         Acquire {
@@ -189,7 +189,8 @@ impl RateLimiter {
     }
 
     /// Reserves the first pass after all who wait, and tells when it may be made. Whoever comes later passes later, or earlier only where somebody
-    /// else has left a gap.
+    /// else has left a gap. In a [window](Rate::window) those who wait are taken to pass a millisecond late each: so the reservation stays good if
+    /// their timers are late.
     ///
     /// If others wait, this takes as long as there are many, and as there are reservations: all of them are gone through under the limiter's lock.
     ///
