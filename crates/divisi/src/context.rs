@@ -16,7 +16,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<Entry>>> = const { RefCell::new(None) };
 }
 
-struct Entry {
+pub(crate) struct Entry {
     runtime: Arc<Inner>,
     /// The reactor that sources and timers of this thread use.
     seat: usize,
@@ -71,11 +71,26 @@ impl fmt::Debug for EnterGuard {
     }
 }
 
-/// Uses the current entry. Nothing is borrowed meanwhile: `f` may run code that enters a runtime.
-fn with<R>(f: impl FnOnce(&Entry) -> R) -> Option<R> {
-    let entry = CURRENT
+impl Entry {
+    /// The runtime that is current.
+    #[inline]
+    pub(crate) fn runtime(&self) -> &Arc<Inner> {
+        &self.runtime
+    }
+}
+
+/// The current entry. Nothing is borrowed, and whoever has it may run code that enters a runtime.
+#[inline]
+pub(crate) fn current() -> Option<Rc<Entry>> {
+    CURRENT
         .try_with(|current| current.borrow().clone())
-        .ok()??;
+        .ok()
+        .flatten()
+}
+
+/// Uses the current entry.
+fn with<R>(f: impl FnOnce(&Entry) -> R) -> Option<R> {
+    let entry = current()?;
     Some(f(&entry))
 }
 
@@ -103,25 +118,33 @@ pub(crate) fn is_inside(runtime: &Inner) -> bool {
     with(|entry| std::ptr::eq(&*entry.runtime, runtime)).unwrap_or(false)
 }
 
+/// What the current entry gives to one that is about to wait with a reactor, which somebody looks after from then on.
+fn home<R>(f: impl FnOnce(&Entry) -> R) -> io::Result<R> {
+    with(|entry| {
+        entry.runtime.scheduler().attend();
+        f(entry)
+    })
+    .ok_or_else(no_runtime)
+}
+
 /// The reactor for a source that must wait now.
 pub(crate) fn io_home() -> io::Result<Reactor> {
-    with(|entry| entry.runtime.io_reactor(entry.seat).clone()).ok_or_else(no_runtime)
+    home(|entry| entry.runtime.io_reactor(entry.seat).clone())
 }
 
 /// The reactor for a timer that is armed now.
 pub(crate) fn timer_home() -> io::Result<Reactor> {
-    with(|entry| entry.runtime.reactor(entry.seat).clone()).ok_or_else(no_runtime)
+    home(|entry| entry.runtime.reactor(entry.seat).clone())
 }
 
 /// A reactor for a timer that outlives what sets it, and the name of the runtime: its first reactor. Not a spare's: one that retires gives its timers
 /// up, and who is not a task that waits would not be told to look for another.
 pub(crate) fn timer_place() -> io::Result<(ReactorId, Reactor)> {
-    with(|entry| {
+    home(|entry| {
         let reactors = entry.runtime.reactors();
         let own = reactors.get(entry.seat).unwrap_or(&reactors[0]);
         (reactors[0].id(), own.clone())
     })
-    .ok_or_else(no_runtime)
 }
 
 /// The clock of the current runtime.

@@ -40,7 +40,7 @@ where
 {
     let handle = context::handle();
     let options = spawn_options().shard(handle.inner().job_shard());
-    let location = options.location;
+    let location = options.spawned_at();
     handle
         .inner()
         .blocking()

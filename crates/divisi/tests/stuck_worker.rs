@@ -334,3 +334,20 @@ fn a_second_root_goes_on_beside_one_that_blocks_its_thread() {
         second.join().unwrap();
     }
 }
+
+#[test]
+fn a_timer_that_a_pool_thread_waits_for_fires_though_the_root_blocks_its_worker() {
+    /// So long that nobody looks out any more when it fires, unless somebody has been told to.
+    const LONGER_THAN_A_LOOKOUT_STAYS: Duration = Duration::from_millis(100);
+    for workers in [1, 2] {
+        let runtime = Runtime::builder().worker_threads(workers).build().unwrap();
+        runtime.block_on(async {
+            let (done, finished) = mpsc::channel();
+            drop(divisi::spawn_blocking(move || {
+                futures_lite::future::block_on(divisi::time::sleep(LONGER_THAN_A_LOOKOUT_STAYS));
+                done.send(()).unwrap();
+            }));
+            finished.recv_timeout(LONG).unwrap();
+        });
+    }
+}

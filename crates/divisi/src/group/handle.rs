@@ -134,7 +134,7 @@ impl<E: Send + 'static> Group<E> {
         X: Send + 'static,
     {
         let runtime = self.shared.runtime();
-        self.take(options.location, future, convert, |task| {
+        self.take(options.spawned_at(), future, convert, |task| {
             runtime.spawn_with(task, options)
         })
     }

@@ -142,7 +142,7 @@ impl<E: Send + 'static> Group<E> {
         T: Send + 'static,
     {
         let runtime = self.shared.runtime();
-        let at: &'static Location<'static> = options.location;
+        let at: &'static Location<'static> = options.spawned_at();
         self.admit(
             at,
             future,

@@ -141,6 +141,11 @@ impl Handle {
     /// runtime meanwhile, end tasks within the grace, and then **leaks the futures of the local tasks that are left**; their handles resolve to an error, and the
     /// report lists them.
     pub fn shutdown(&self, how: Shutdown) -> ShutdownReport {
+        Arc::unwrap_or_clone(self.shut_down(how))
+    }
+
+    /// As [`shutdown`](Self::shutdown), for those who do not keep the report: it may list many tasks.
+    pub(crate) fn shut_down(&self, how: Shutdown) -> Arc<ShutdownReport> {
         self.inner.shut_down(how, |deadline| {
             self.inner.scheduler().wait_empty(deadline);
         })
@@ -152,6 +157,8 @@ impl Handle {
     }
 }
 
+/// Inlined, as is all that a spawn goes through on its way to the task's memory, where the future is taken at last: see [`Prepared`](divisi_task::Prepared).
+#[inline(always)]
 pub(crate) fn spawn_on<F>(
     inner: &Arc<Inner>,
     future: F,
@@ -161,10 +168,10 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    let location = options.spawned_at();
     if !inner.accepts() {
-        return refused(options.location, SHUT_DOWN.to_owned());
+        return refused(location, SHUT_DOWN.to_owned());
     }
-    let location = options.location;
     #[cfg(feature = "tracing")]
     let future = super::tracing::traced(future, &options);
     inner

@@ -91,7 +91,7 @@ pub(super) enum End {
     Open,
     /// A thread runs the phases.
     Running,
-    Ended(ShutdownReport),
+    Ended(Arc<ShutdownReport>),
 }
 
 impl Inner {
@@ -252,14 +252,14 @@ impl Inner {
         self: &Arc<Self>,
         how: Shutdown,
         wait_empty: impl FnOnce(Instant),
-    ) -> ShutdownReport {
+    ) -> Arc<ShutdownReport> {
         let mut end = self.end.lock();
         loop {
             match &*end {
                 End::Open => break,
                 End::Ended(report) => return report.clone(),
                 End::Running if crate::context::is_inside(self) => {
-                    return ShutdownReport::default();
+                    return Arc::default();
                 }
                 End::Running => self.end_changed.wait(&mut end),
             }
@@ -268,12 +268,12 @@ impl Inner {
         drop(end);
         let mut ending = Ending {
             inner: self,
-            report: ShutdownReport::default(),
+            report: Arc::default(),
         };
         // What the destructors of tasks call finds the runtime, and is refused by it. Its companions still serve.
         let _companions = self.enter_companions();
         let _current = crate::context::enter(self.clone(), 0);
-        ending.report = shutdown::run(self, how, wait_empty);
+        ending.report = Arc::new(shutdown::run(self, how, wait_empty));
         ending.report.clone()
     }
 
@@ -320,7 +320,7 @@ impl Inner {
 /// Publishes the report of a shutdown, also if it panicked.
 struct Ending<'a> {
     inner: &'a Inner,
-    report: ShutdownReport,
+    report: Arc<ShutdownReport>,
 }
 
 impl Drop for Ending<'_> {

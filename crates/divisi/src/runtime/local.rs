@@ -135,7 +135,7 @@ impl LocalRuntime {
     /// Ends the runtime as [`Runtime::shutdown`](crate::Runtime::shutdown) does; this thread runs the tasks during the grace.
     pub fn shutdown(&self, how: Shutdown) -> ShutdownReport {
         let inner = self.handle.inner();
-        inner.shut_down(how, |deadline| {
+        Arc::unwrap_or_clone(inner.shut_down(how, |deadline| {
             // A task's end wakes nobody here, so the look at the registry is a task as well: it runs whenever the others let it.
             let emptied = async {
                 while !inner.registry().is_empty() && Instant::now() < deadline {
@@ -144,7 +144,7 @@ impl LocalRuntime {
             };
             // Inside another runtime the tasks cannot be run, only aborted.
             let _ = inner.scheduler().block_on(emptied);
-        })
+        }))
     }
 }
 
@@ -155,7 +155,7 @@ where
     F::Output: 'static,
 {
     let options = spawn_options();
-    let location = options.location;
+    let location = options.spawned_at();
     if !inner.accepts() {
         return refused(location, SHUT_DOWN.to_owned());
     }

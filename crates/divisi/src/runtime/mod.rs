@@ -152,7 +152,7 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        self.shutdown(Shutdown::now());
+        self.handle.shut_down(Shutdown::now());
     }
 }
 

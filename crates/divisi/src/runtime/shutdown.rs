@@ -157,12 +157,14 @@ pub(crate) fn run(
     }
 
     inner.scheduler().close();
-    let alive = inner.registry().list();
-    let cancelled: Vec<TaskInfo> = alive
-        .iter()
-        .filter(|task| task.state() != TaskState::Finished && !inner.orphans().has(task.id()))
-        .map(TaskInfo::from)
-        .collect();
+    let mut alive = Vec::with_capacity(inner.registry().len());
+    let mut cancelled = Vec::with_capacity(alive.capacity());
+    inner.registry().for_each(|task| {
+        if task.state() != TaskState::Finished && !inner.orphans().has(task.id()) {
+            cancelled.push(TaskInfo::from(&task));
+        }
+        alive.push(task);
+    });
     for task in alive {
         inner.abort(&task);
     }

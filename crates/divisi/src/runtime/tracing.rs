@@ -37,9 +37,9 @@ pub(crate) fn traced<F: Future>(future: F, options: &SpawnOptions) -> Traced<F> 
         parent: None,
         "task",
         task = field::Empty,
-        task_name = options.name.as_deref(),
-        spawned_at = display(options.location),
-        spawned_by = options.parent.map(display),
+        task_name = options.task_name(),
+        spawned_at = display(options.spawned_at()),
+        spawned_by = options.spawned_by().map(display),
     );
     span.follows_from(Span::current());
     Traced {

@@ -34,6 +34,16 @@ pub(crate) async fn stand_still(around: Option<Arc<Node>>) -> Infallible {
     .await
 }
 
+/// See [`Cut::check_place`].
+fn check_place_of(node: &Node) {
+    if freeze::mode() != Mode::Live {
+        return;
+    }
+    if let Some(around) = node.cut_off_by() {
+        assert!(stack::contains(&around), "{ELSEWHERE}");
+    }
+}
+
 /// How far a scope's content has come.
 pub(crate) enum Step<T> {
     /// It has a value, which beats a cancellation.
@@ -130,6 +140,7 @@ impl Cut {
             })
     }
 
+    #[inline]
     fn is_cancelled(&self) -> bool {
         self.cancelled || self.node.as_ref().is_some_and(|node| node.is_cancelled())
     }
@@ -199,12 +210,10 @@ impl Cut {
     }
 
     /// A scope that was cancelled with the one around it would stand still for ever anywhere else.
+    #[inline]
     fn check_place(&self) {
-        if freeze::mode() != Mode::Live {
-            return;
-        }
-        if let Some(around) = self.node.as_ref().and_then(|node| node.cut_off_by()) {
-            assert!(stack::contains(&around), "{ELSEWHERE}");
+        if let Some(node) = &self.node {
+            check_place_of(node);
         }
     }
 

@@ -15,7 +15,49 @@ use super::roots;
 use crate::time::Instant;
 
 thread_local! {
-    static STACK: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
+    static STACK: RefCell<Stack> = const { RefCell::new(Stack::new()) };
+}
+
+/// Entries stay where they are when a poll is over, without their nodes, and the next poll writes its own there: one that was made elsewhere would
+/// be copied while it is still on its way to the cache, and a processor waits for that.
+struct Stack {
+    entries: Vec<Entry>,
+    /// So many are in use.
+    depth: usize,
+}
+
+impl Stack {
+    const fn new() -> Stack {
+        Stack {
+            entries: Vec::new(),
+            depth: 0,
+        }
+    }
+
+    /// The place of a new entry on top.
+    #[inline]
+    fn push(&mut self) -> &mut Entry {
+        if self.depth == self.entries.len() {
+            self.entries.push(Entry::UNUSED);
+        }
+        self.depth += 1;
+        &mut self.entries[self.depth - 1]
+    }
+
+    /// Takes the topmost entry off, and gives its node.
+    fn pop(&mut self) -> Option<Arc<Node>> {
+        self.depth -= 1;
+        self.entries[self.depth].node.take()
+    }
+
+    /// Outermost first.
+    fn used(&self) -> &[Entry] {
+        &self.entries[..self.depth]
+    }
+
+    fn used_mut(&mut self) -> &mut [Entry] {
+        &mut self.entries[..self.depth]
+    }
 }
 
 struct Entry {
@@ -23,6 +65,15 @@ struct Entry {
     kind: Kind,
     mode: Mode,
     deadline: Option<Instant>,
+}
+
+impl Entry {
+    const UNUSED: Entry = Entry {
+        node: None,
+        kind: Kind::Scope,
+        mode: Mode::Live,
+        deadline: None,
+    };
 }
 
 /// What an entry of the stack is.
@@ -44,15 +95,15 @@ pub(crate) fn enter<R>(
     f: impl FnOnce() -> R,
 ) -> R {
     // While a thread ends it has no stack, and what is polled then has no scope.
-    let _ = STACK.try_with(|stack| {
-        stack.borrow_mut().push(Entry {
-            node: node.take(),
-            kind,
-            mode,
-            deadline,
-        });
+    let entered = STACK.try_with(|stack| {
+        let mut stack = stack.borrow_mut();
+        let entry = stack.push();
+        entry.node = node.take();
+        entry.kind = kind;
+        entry.mode = mode;
+        entry.deadline = deadline;
     });
-    let _leave = Leave(node);
+    let _leave = entered.is_ok().then(|| Leave(node));
     if mode == freeze::mode() {
         f()
     } else {
@@ -64,10 +115,10 @@ pub(crate) fn enter<R>(
 struct Leave<'a>(&'a mut Option<Arc<Node>>);
 
 impl Drop for Leave<'_> {
+    #[inline]
     fn drop(&mut self) {
-        let entry = STACK.try_with(|stack| stack.borrow_mut().pop());
-        if let Ok(Some(entry)) = entry {
-            *self.0 = entry.node;
+        if let Ok(node) = STACK.try_with(|stack| stack.borrow_mut().pop()) {
+            *self.0 = node;
         }
     }
 }
@@ -75,7 +126,7 @@ impl Drop for Leave<'_> {
 /// Whether the poll is inside no scope, be it that of a group's task.
 pub(crate) fn is_empty() -> bool {
     STACK
-        .try_with(|stack| stack.borrow().is_empty())
+        .try_with(|stack| stack.borrow().depth == 0)
         .unwrap_or(true)
 }
 
@@ -95,6 +146,7 @@ fn innermost_node() -> Option<Arc<Node>> {
     STACK
         .try_with(|stack| {
             let mut stack = stack.borrow_mut();
+            let stack = stack.used_mut();
             let made = stack.iter().rposition(|entry| entry.node.is_some());
             for at in made.map_or(0, |made| made + 1)..stack.len() {
                 let around = match at.checked_sub(1) {
@@ -120,8 +172,8 @@ fn innermost_node() -> Option<Arc<Node>> {
 
 /// Whether a scope here was cancelled, up to the first shield. In the middle of a poll it may be news.
 pub(crate) fn is_cancelled() -> bool {
-    let is_cancelled = |stack: &RefCell<Vec<Entry>>| {
-        for entry in stack.borrow().iter().rev() {
+    let is_cancelled = |stack: &RefCell<Stack>| {
+        for entry in stack.borrow().used().iter().rev() {
             // A node is cancelled with those around it.
             if let Some(node) = &entry.node {
                 return node.is_cancelled();
@@ -144,7 +196,7 @@ pub(super) fn contains(node: &Arc<Node>) -> bool {
             .is_some_and(|own| Arc::ptr_eq(own, node))
     };
     STACK
-        .try_with(|stack| stack.borrow().iter().any(is_it))
+        .try_with(|stack| stack.borrow().used().iter().any(is_it))
         .unwrap_or(true)
 }
 
@@ -153,6 +205,7 @@ pub(crate) fn deadline() -> Option<Instant> {
     let (mut nearest, mut node) = STACK
         .try_with(|stack| {
             let stack = stack.borrow();
+            let stack = stack.used();
             let mut nearest: Option<Instant> = None;
             for entry in stack.iter().rev() {
                 nearest = earlier(nearest, entry.deadline);

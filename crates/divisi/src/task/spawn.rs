@@ -33,6 +33,7 @@ use crate::runtime::{Handle, Report, spawn_local_on, spawn_on};
 ///     assert_eq!(sum, 285);
 /// });
 /// ```
+#[inline]
 #[track_caller]
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
@@ -40,10 +41,10 @@ where
     F::Output: Send + 'static,
 {
     let options = spawn_options();
-    match context::with_runtime(|runtime| spawn_on(runtime, future, options)) {
-        Some(handle) => handle,
-        None => panic!("{}", context::NO_RUNTIME),
-    }
+    let Some(current) = context::current() else {
+        panic!("{}", context::NO_RUNTIME);
+    };
+    spawn_on(current.runtime(), future, options)
 }
 
 /// Runs a future that is not `Send` as a task of the current [`LocalRuntime`](crate::LocalRuntime).

@@ -70,17 +70,21 @@ enum Limit {
 pin_project! {
     /// The future of [`timeout`] and [`timeout_at`].
     #[must_use = "futures do nothing unless they are awaited"]
+    // In this order (no promise to others): what a new one has, then what it has not. A move copies both in large pieces, and a processor waits at those that were
+    // only just written in parts.
+    #[repr(C)]
     pub struct Timeout<F> {
+        cut: Cut,
+        limit: Limit,
+        created_at: &'static Location<'static>,
         #[pin]
         future: F,
-        limit: Limit,
         timer: Option<Timer>,
-        cut: Cut,
-        created_at: &'static Location<'static>,
     }
 }
 
 impl<F> Timeout<F> {
+    #[inline(always)]
     #[track_caller]
     fn new(future: F, limit: Limit) -> Timeout<F> {
         Timeout {
