@@ -38,9 +38,10 @@ impl Effort {
                 batches: 1,
             },
             Extent::Default | Extent::Full => Self {
-                sample: Duration::from_millis(50),
-                rounds: 15,
-                batches: 4,
+                // Short, so that the two of a pair meet the same mood of the machine; and many, so that its moods even out.
+                sample: Duration::from_millis(20),
+                rounds: 25,
+                batches: 12,
             },
         }
     }
