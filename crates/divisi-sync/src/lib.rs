@@ -39,6 +39,7 @@
 #![forbid(unsafe_code)]
 
 mod acquiring;
+mod audience;
 mod barrier;
 mod blocking;
 pub mod broadcast;

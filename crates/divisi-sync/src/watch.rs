@@ -36,6 +36,7 @@ use divisi_task::wait_list::{Locked, Queue, WaitList, Waiter, Wakers};
 
 pub use change::{Changed, Values};
 
+use crate::audience::{self, Audience, LANES, SENDERS};
 use crate::blocking::block_on;
 use crate::facade::atomic::{AtomicU64, Ordering};
 use crate::mpsc::SendError;
@@ -58,7 +59,7 @@ pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
 struct Chan<T> {
     /// How often the value changed; changed under the lock of `waiters`. A 64-bit number does not wrap in a lifetime.
     version: AtomicU64,
-    waiters: WaitList<State<T>, ()>,
+    waiters: WaitList<State<T>, (), LANES>,
 }
 
 struct State<T> {
@@ -70,16 +71,22 @@ struct State<T> {
 /// Those who wait for a change.
 const CHANGED: usize = 0;
 
-impl<T> Queue for Chan<T> {
+impl<T> Queue<LANES> for Chan<T> {
     type State = State<T>;
     type Ticket = ();
 
-    fn waiters(&self) -> &WaitList<State<T>, ()> {
+    fn waiters(&self) -> &WaitList<State<T>, (), LANES> {
         &self.waiters
     }
 
     /// All who waited were woken: nothing is to be passed on.
     fn give_up(&self, (): &mut (), _chosen: bool) {}
+}
+
+impl<T> Audience for State<T> {
+    fn is_gone(&self) -> bool {
+        self.receivers == 0
+    }
 }
 
 impl<T> Chan<T> {
@@ -89,7 +96,7 @@ impl<T> Chan<T> {
     }
 
     /// Puts a value in and wakes all who wait.
-    fn put(&self, mut locked: Locked<'_, State<T>, ()>, value: Arc<T>) -> Arc<T> {
+    fn put(&self, mut locked: Locked<'_, State<T>, (), LANES>, value: Arc<T>) -> Arc<T> {
         let mut wakers = Wakers::new();
         let before = mem::replace(&mut locked.value, value);
         self.version.store(self.version() + 1, Ordering::Relaxed);
@@ -188,6 +195,30 @@ impl<T> Sender<T> {
     /// Whether there is no receiver.
     pub fn is_closed(&self) -> bool {
         self.receivers() == 0
+    }
+
+    /// Waits until there is no receiver. For who makes values only while somebody watches.
+    ///
+    /// A receiver that [`subscribe`](Self::subscribe) makes before the future is polled again keeps it waiting.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let (sender, receiver) = divisi_sync::watch::channel(0);
+    /// let watcher = std::thread::spawn(move || drop(receiver));
+    /// sender.closed().await;
+    /// assert!(sender.is_closed());
+    /// # watcher.join().unwrap();
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn closed(&self) -> impl Future<Output = ()> {
+        audience::gone(&*self.chan, Location::caller())
     }
 }
 
@@ -332,7 +363,14 @@ impl<T> Drop for Sender<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        self.chan.waiters.lock().receivers -= 1;
+        let mut wakers = Wakers::new();
+        let mut locked = self.chan.waiters.lock();
+        locked.receivers -= 1;
+        if locked.is_gone() {
+            while locked.choose(SENDERS, &mut wakers) {}
+        }
+        drop(locked);
+        wakers.wake_all();
     }
 }
 

@@ -263,6 +263,31 @@ fn a_stream_of_a_watched_value_begins_with_the_present_one() {
     assert_eq!(next(&mut values), Poll::Ready(None));
 }
 
+#[test]
+fn a_watch_sender_waits_until_nobody_watches() {
+    let (sender, first) = watch::channel(1);
+    let second = first.clone();
+    let sender = Arc::new(sender);
+    let closed = |sender: &Arc<watch::Sender<i32>>| {
+        let sender = sender.clone();
+        async move { sender.closed().await }
+    };
+    let mut waits = Spawned::waiting(closed(&sender));
+    let impatient = Spawned::waiting(closed(&sender));
+    drop(impatient);
+    drop(first);
+    assert!(!waits.is_woken());
+    drop(second);
+    assert_eq!(waits.wakes(), 1);
+
+    let late = sender.subscribe();
+    assert!(waits.poll().is_pending(), "somebody watches again");
+    drop(late);
+    assert_eq!(waits.wakes(), 2);
+    waits.ready();
+    Spawned::new(closed(&sender)).ready();
+}
+
 // broadcast
 
 #[test]
@@ -330,6 +355,26 @@ fn a_closed_broadcast_lets_receivers_drain_and_wakes_those_who_wait() {
     let mut late = clones[1].subscribe();
     drop((sender, clones));
     assert_eq!(late.try_recv(), Err(broadcast::TryRecvError::Closed));
+}
+
+#[test]
+fn a_broadcast_sender_waits_until_nobody_receives() {
+    let (sender, receiver) = broadcast::channel::<i32>(2);
+    let waits = |sender: &broadcast::Sender<i32>| {
+        let sender = sender.clone();
+        Spawned::waiting(async move { sender.closed().await })
+    };
+    let (left, right) = (waits(&sender), waits(&sender));
+    drop(receiver);
+    left.ready();
+    right.ready();
+    assert!(sender.send(1).is_err());
+
+    let _receiver = sender.subscribe();
+    let until_close = waits(&sender);
+    sender.clone().close();
+    assert!(until_close.is_woken());
+    until_close.ready();
 }
 
 #[test]

@@ -152,6 +152,36 @@ fn watch_changes() {
     });
 }
 
+/// Two receivers go while a sender waits for that.
+#[test]
+fn watch_is_closed() {
+    model(|| {
+        let (sender, receiver) = watch::channel(0);
+        let other = receiver.clone();
+        let drops = thread::spawn(move || drop(receiver));
+        let drops_other = thread::spawn(move || drop(other));
+        block_on(sender.closed());
+        assert!(sender.is_closed());
+        drops.join().unwrap();
+        drops_other.join().unwrap();
+    });
+}
+
+/// A channel ends by itself or by a close, and who waits for that is told either way.
+#[test]
+fn broadcast_is_closed() {
+    model(|| {
+        let (sender, receiver) = broadcast::channel::<u8>(1);
+        let closer = sender.clone();
+        let drops = thread::spawn(move || drop(receiver));
+        let closes = thread::spawn(move || closer.close());
+        block_on(sender.closed());
+        assert!(sender.send(1).is_err());
+        drops.join().unwrap();
+        closes.join().unwrap();
+    });
+}
+
 /// Two receivers, one of which is dropped early: the other one sees everything, in order.
 #[test]
 fn broadcast_to_two() {

@@ -7,10 +7,11 @@ use divisi_task::wait_list::{Queue, WaitList, Wakers};
 
 use super::RecvError;
 use super::ring::Ring;
+use crate::audience::{Audience, LANES, SENDERS};
 use crate::mpsc::SendError;
 
 pub(super) struct Chan<T> {
-    pub(super) waiters: WaitList<State<T>, ()>,
+    pub(super) waiters: WaitList<State<T>, (), LANES>,
 }
 
 pub(super) struct State<T> {
@@ -35,16 +36,22 @@ pub(super) struct Cursor<T> {
 /// Those who wait for a value.
 pub(super) const NEWS: usize = 0;
 
-impl<T> Queue for Chan<T> {
+impl<T> Queue<LANES> for Chan<T> {
     type State = State<T>;
     type Ticket = ();
 
-    fn waiters(&self) -> &WaitList<State<T>, ()> {
+    fn waiters(&self) -> &WaitList<State<T>, (), LANES> {
         &self.waiters
     }
 
     /// All who waited were woken: nothing is to be passed on.
     fn give_up(&self, (): &mut (), _chosen: bool) {}
+}
+
+impl<T> Audience for State<T> {
+    fn is_gone(&self) -> bool {
+        self.receivers == 0 || self.senders == 0
+    }
 }
 
 impl<T> Chan<T> {
@@ -68,7 +75,7 @@ impl<T> Chan<T> {
         let mut wakers = Wakers::new();
         let mut locked = self.waiters.lock();
         let receivers = locked.receivers;
-        if receivers == 0 || locked.senders == 0 {
+        if locked.is_gone() {
             drop(locked);
             return Err(SendError(
                 Arc::into_inner(value).expect("nobody else has it yet"),
@@ -90,7 +97,7 @@ impl<T> Chan<T> {
         }
     }
 
-    /// A sender less: without any, nobody waits for news.
+    /// A sender less: without any, nobody waits.
     pub(super) fn remove_sender(&self) {
         self.change_senders(|senders| senders.saturating_sub(1));
     }
@@ -106,6 +113,7 @@ impl<T> Chan<T> {
         locked.senders = change(locked.senders);
         if locked.senders == 0 {
             while locked.choose(NEWS, &mut wakers) {}
+            while locked.choose(SENDERS, &mut wakers) {}
         }
         drop(locked);
         wakers.wake_all();
@@ -130,13 +138,18 @@ impl<T> Chan<T> {
 
     /// A receiver less.
     pub(super) fn remove_receiver(&self, cursor: &Cursor<T>) {
+        let mut wakers = Wakers::new();
         let mut locked = self.waiters.lock();
         locked.receivers -= 1;
+        if locked.receivers == 0 {
+            while locked.choose(SENDERS, &mut wakers) {}
+        }
         let mut seen = Vec::new();
         for number in locked.numbers_from(cursor) {
             seen.extend(locked.ring.take(number));
         }
         drop(locked);
+        wakers.wake_all();
         drop(seen);
     }
 }

@@ -13,6 +13,7 @@ use futures_core::Stream;
 
 use super::chan::{Chan, Cursor, NEWS};
 use super::{RecvError, TryRecvError};
+use crate::audience::LANES;
 use crate::blocking::block_on;
 
 /// The receiving end. A clone receives what this one has not received yet.
@@ -96,7 +97,7 @@ impl<T: Clone> Receiver<T> {
 }
 
 fn poll_recv<T: Clone, H: Stable<Target = Chan<T>>>(
-    mut waiter: Pin<&mut Waiter<H>>,
+    mut waiter: Pin<&mut Waiter<H, LANES>>,
     cursor: &mut Cursor<T>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<T, RecvError>> {
@@ -124,7 +125,7 @@ pin_project_lite::pin_project! {
     #[must_use = "futures do nothing unless they are awaited"]
     pub struct Recv<'a, T> {
         #[pin]
-        waiter: Waiter<&'a Chan<T>>,
+        waiter: Waiter<&'a Chan<T>, LANES>,
         cursor: &'a mut Cursor<T>,
         awaited_at: &'static Location<'static>,
     }
@@ -147,7 +148,7 @@ impl<T: Clone> Future for Recv<'_, T> {
 #[must_use = "streams do nothing unless they are polled"]
 pub struct Values<T> {
     receiver: Receiver<T>,
-    waiter: Pin<Box<Waiter<Arc<Chan<T>>>>>,
+    waiter: Pin<Box<Waiter<Arc<Chan<T>>, LANES>>>,
 }
 
 impl<T> Values<T> {

@@ -1,10 +1,12 @@
 //! The sending end.
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 
 use super::Receiver;
 use super::chan::Chan;
+use crate::audience;
 use crate::mpsc::SendError;
 
 /// The sending end. Clones send into the same channel, which ends when the last is dropped.
@@ -50,6 +52,30 @@ impl<T> Sender<T> {
     /// Whether the channel was closed.
     pub fn is_closed(&self) -> bool {
         self.chan.waiters.lock().senders() == 0
+    }
+
+    /// Waits until what is sent reaches nobody: all receivers are gone, or the channel was closed. For who makes values only while somebody listens.
+    ///
+    /// A receiver that [`subscribe`](Self::subscribe) makes before the future is polled again keeps it waiting.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let (sender, receiver) = divisi_sync::broadcast::channel::<u8>(1);
+    /// let listener = std::thread::spawn(move || drop(receiver));
+    /// sender.closed().await;
+    /// assert!(sender.send(1).is_err());
+    /// # listener.join().unwrap();
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn closed(&self) -> impl Future<Output = ()> {
+        audience::gone(&*self.chan, Location::caller())
     }
 
     /// One more receiver, for what is sent from now on.

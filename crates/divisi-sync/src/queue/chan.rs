@@ -280,16 +280,22 @@ impl<T> State<T> {
     }
 
     fn pop(&mut self, done: Done) -> Option<T> {
+        if self.values.len() == 0 {
+            return None;
+        }
+        // The order of a user's values may panic, and then the value is lost, but nobody waits for it to be done.
+        self.undone -= 1;
         let value = self.values.pop()?;
-        if done == Done::Now {
-            self.undone -= 1;
+        if done != Done::Now {
+            self.undone += 1;
         }
         Some(value)
     }
 
     fn push(&mut self, value: T) {
-        self.values.push(value);
+        // Before, as it is among the values even if their order panics.
         self.undone += 1;
+        self.values.push(value);
     }
 
     /// A promise is kept, or not wanted.

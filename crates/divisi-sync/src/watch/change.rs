@@ -12,10 +12,11 @@ use divisi_task::wait_list::{Queue, Turn, Waiter};
 use futures_core::Stream;
 
 use super::{CHANGED, Chan, Closed, Receiver, State};
+use crate::audience::LANES;
 
 /// Waits until the version is not `seen`.
-fn poll_changed<T, H: Stable<Target: Queue<State = State<T>, Ticket = ()>>>(
-    mut waiter: Pin<&mut Waiter<H>>,
+fn poll_changed<T, H: Stable<Target: Queue<LANES, State = State<T>, Ticket = ()>>>(
+    mut waiter: Pin<&mut Waiter<H, LANES>>,
     chan: &Chan<T>,
     seen: &mut u64,
     cx: &mut Context<'_>,
@@ -51,7 +52,7 @@ pin_project_lite::pin_project! {
     #[must_use = "futures do nothing unless they are awaited"]
     pub struct Changed<'a, T> {
         #[pin]
-        pub(super) waiter: Waiter<&'a Chan<T>>,
+        pub(super) waiter: Waiter<&'a Chan<T>, LANES>,
         pub(super) seen: &'a mut u64,
         pub(super) awaited_at: &'static Location<'static>,
     }
@@ -75,7 +76,7 @@ impl<T> Future for Changed<'_, T> {
 #[must_use = "streams do nothing unless they are polled"]
 pub struct Values<T> {
     pub(super) receiver: Receiver<T>,
-    pub(super) waiter: Pin<Box<Waiter<Arc<Chan<T>>>>>,
+    pub(super) waiter: Pin<Box<Waiter<Arc<Chan<T>>, LANES>>>,
 }
 
 impl<T> Values<T> {
