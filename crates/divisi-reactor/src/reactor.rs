@@ -154,17 +154,17 @@ impl Reactor {
         } else if scratch.events.bell() && inner.sleep.bell_was_taken_from_sleeper() {
             inner.ring();
         }
+        // A real clock asks nobody before it moves on.
+        let counted = inner.timers.clock().is_virtual();
+        if counted {
+            inner.delivering.fetch_add(1, Ordering::SeqCst);
+        }
         if waited.is_ok() && scratch.events.any() {
             turn.events = inner.sources.deliver(
                 scratch.events.iter(),
                 inner.driver.needs_rearm(),
                 &mut scratch.wakers,
             );
-        }
-        // A real clock asks nobody before it moves on.
-        let counted = inner.timers.clock().is_virtual();
-        if counted {
-            inner.delivering.fetch_add(1, Ordering::SeqCst);
         }
         turn.timers = inner.timers.turn(slept, &mut scratch.wakers);
         inner.counters.count(&turn);

@@ -55,6 +55,7 @@ mod thread_state;
 mod threads;
 mod worker;
 
+pub use census::{Jump, Quiet};
 pub use config::{EnterSeat, LongPolls, ReportLongPoll, Setup, Spares};
 pub use lowered::mark_lowered;
 pub use metrics::{SchedulerMetrics, WorkerMetrics};

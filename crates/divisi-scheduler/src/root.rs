@@ -36,12 +36,12 @@ impl Wake for RootWake {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.woken.swap(true, Ordering::SeqCst) {
-            return;
-        }
         // Virtual time must not move between the wake-up and the poll that answers it: a seat still counts as asleep for a moment
-        // after its thread was woken, and a woken root is in no queue.
+        // after its thread was woken, and a woken root is in no queue. Held before: whoever answers at once ends this hold.
         self.shared.census.hold();
+        if self.woken.swap(true, Ordering::SeqCst) {
+            return release(&self.shared);
+        }
         match self.seat {
             None => self.thread.unpark(),
             Some(seat) if context::seat_in(&self.shared) == Some(seat) => {}

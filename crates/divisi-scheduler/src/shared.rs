@@ -226,11 +226,12 @@ impl Shared {
                 .any(|other| other.stealer.len() >= LONG_QUEUE)
     }
 
-    /// The census of an idle scheduler: every seat parked, every queue empty.
-    pub(crate) fn nothing_runs(&self) -> bool {
-        self.idle.all_resting()
+    /// The census of an idle scheduler, every seat parked and every queue empty: all polls until then.
+    pub(crate) fn nothing_runs(&self) -> Option<u64> {
+        let rests = self.idle.all_resting()
             && !self.has_shared_work()
-            && self.seats.iter().all(|seat| seat.queue_length() == 0)
+            && self.seats.iter().all(|seat| seat.queue_length() == 0);
+        rests.then(|| self.total_polls())
     }
 
     /// A look was taken: workers that never sleep do their maintenance.

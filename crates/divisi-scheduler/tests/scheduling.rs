@@ -292,7 +292,7 @@ fn virtual_time_jumps_only_when_nothing_runs() {
         2,
         true,
         Some(Box::new(move |nothing_runs| {
-            if nothing_runs() {
+            if nothing_runs().is_some() {
                 jumped.fetch_add(1, Ordering::SeqCst);
             }
             false

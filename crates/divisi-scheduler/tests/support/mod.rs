@@ -121,7 +121,7 @@ pub struct Fixture {
     pub stalls: Arc<Mutex<Vec<Stall>>>,
 }
 
-pub type Jump = Box<dyn Fn(&dyn Fn() -> bool) -> bool + Send + Sync>;
+pub type Jump = divisi_scheduler::Jump;
 
 pub fn scheduler(workers: usize) -> Fixture {
     build(workers, true, None)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use divisi_blocking::{BlockingPool, ComputePool};
 use divisi_reactor::{Clock, Reactor};
-use divisi_scheduler::Scheduler;
+use divisi_scheduler::{Quiet, Scheduler};
 use divisi_task::{CancelReason, Registry, TaskRef};
 use parking_lot::{Condvar, Mutex};
 
@@ -280,8 +280,8 @@ impl Inner {
     /// With a virtual clock, and if nothing runs: moves time to the next deadline and fires what is due.
     ///
     /// The order matters: a reactor that is handing out what came due before is asked first, for the tasks that it wakes are seen in the queues after that,
-    /// and so is a deadline that they arm.
-    pub(crate) fn jump(&self, nothing_runs: &dyn Fn() -> bool) -> bool {
+    /// and so is a deadline that they arm. And nothing may have run while the pools were asked, or one was asked too early.
+    pub(crate) fn jump(&self, nothing_runs: &dyn Fn() -> Option<Quiet>) -> bool {
         let next_deadline = || {
             self.every_reactor()
                 .filter_map(Reactor::next_deadline)
@@ -290,13 +290,16 @@ impl Inner {
         let Some(next) = next_deadline() else {
             return false;
         };
-        let quiet = !self.every_reactor().any(Reactor::is_delivering)
+        let Some(quiet) = nothing_runs() else {
+            return false;
+        };
+        let is_quiet = !self.every_reactor().any(Reactor::is_delivering)
             && self.blocking.in_flight() == 0
             && self.compute.in_flight() == 0
             && self.named_pools.in_flight() == 0
             && self.resolver.in_flight() == 0
-            && nothing_runs();
-        if !quiet || next_deadline() != Some(next) || self.clock.advance_to(next).is_err() {
+            && nothing_runs() == Some(quiet);
+        if !is_quiet || next_deadline() != Some(next) || self.clock.advance_to(next).is_err() {
             // Whoever keeps time from moving looks again when it goes to sleep.
             return false;
         }
