@@ -25,7 +25,7 @@ pub(crate) enum Outcome {
 }
 
 thread_local! {
-    /// Written by the job, read by the thread that ran it. Jobs of one thread do not nest: a job runs no `Runnable`.
+    /// Written by the job when its closure is over, read by the thread that ran it. A closure may end other jobs meanwhile, by a shutdown.
     static OUTCOME: Cell<Outcome> = const { Cell::new(Outcome::Cancelled) };
 }
 
@@ -42,8 +42,6 @@ where
 
     fn poll(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<T> {
         let call = self.0.take().expect("a job's cell polls it once");
-        // Stays in place if the call unwinds.
-        OUTCOME.set(Outcome::Panicked);
         match catch_unwind(AssertUnwindSafe(call)) {
             Ok(value) => {
                 OUTCOME.set(Outcome::Returned);
@@ -55,8 +53,14 @@ where
                     // The request to cancel stands in the cell, which completes as cancelled instead of waiting.
                     Poll::Pending
                 }
-                Caught::Misled => panic!("{MISLED}"),
-                Caught::Panic(payload) => resume_unwind(payload),
+                Caught::Misled => {
+                    OUTCOME.set(Outcome::Panicked);
+                    panic!("{MISLED}")
+                }
+                Caught::Panic(payload) => {
+                    OUTCOME.set(Outcome::Panicked);
+                    resume_unwind(payload)
+                }
             },
         }
     }

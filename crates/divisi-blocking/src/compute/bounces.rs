@@ -20,7 +20,7 @@ const RETRY: Duration = Duration::from_millis(1);
 #[derive(Default)]
 pub(super) struct Bounces {
     retry_at: Option<Instant>,
-    /// Since when no job has begun while runners bounced, and how many had.
+    /// Since when jobs wait and none has begun while runners bounced, and how many had.
     stuck: Option<(Instant, u64)>,
 }
 
@@ -48,11 +48,15 @@ impl Bounces {
 
     fn is_stuck(&mut self, shared: &Shared, now: Instant) -> bool {
         let begun = shared.counters.begun();
+        if !shared.has_work() {
+            self.stuck = None;
+            return false;
+        }
         let since = match self.stuck {
             Some((since, before)) if before == begun => since,
             _ => now,
         };
-        let is_stuck = shared.has_work() && now.saturating_duration_since(since) >= WINDOW;
+        let is_stuck = now.saturating_duration_since(since) >= WINDOW;
         self.stuck = Some((if is_stuck { now } else { since }, begun));
         is_stuck
     }

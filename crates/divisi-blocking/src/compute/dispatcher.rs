@@ -170,11 +170,22 @@ fn run(shared: &Arc<Shared>) {
             continue;
         }
         let look = watch.look(shared);
+        // The wakers and destructors above are foreign code, which may have parked this thread itself and taken the wake-ups of others.
+        if has_duty(shared, closed, retry.is_some()) {
+            continue;
+        }
         match retry.into_iter().chain(look).min() {
             Some(time) => thread::park_timeout(time),
             None => doze(shared),
         }
     }
+}
+
+/// Whether there is something to do that the dispatcher did not find when it looked last.
+fn has_duty(shared: &Shared, saw_closed: bool, saw_bounced: bool) -> bool {
+    shared.wanted.load(SeqCst) != 0
+        || shared.census.is_closed() && (!saw_closed || shared.census.in_flight() == 0)
+        || !saw_bounced && shared.bounced.load(SeqCst) != 0
 }
 
 /// Sleeps until somebody wakes the dispatcher: for a duty, or because a job waits that it has to watch over.

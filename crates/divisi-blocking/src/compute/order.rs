@@ -37,6 +37,9 @@ pub(super) const AGED_AFTER: Duration = Duration::from_millis(500);
 /// pool even against an endless backlog of aged ones, and such a backlog still moves at a quarter of the full speed.
 pub(super) const AGED_SHARE: u32 = 4;
 
+/// So many callers without jobs a line remembers, beside as many as it has jobs. Ours: some kilobytes.
+const MOST_IDLE_CALLERS: usize = 64;
+
 /// Who submitted a job: a task, or whoever is none.
 pub(super) type Caller = Option<TaskId>;
 
@@ -109,7 +112,7 @@ impl<J, C: Copy + Eq + std::hash::Hash> Order<J, C> {
 /// The jobs of one priority.
 ///
 /// Each caller that waits is in `turns` once; a caller whose jobs were all taken for their age stays there until its turn
-/// comes, so that it cannot get two turns by coming back.
+/// comes, so that it cannot get two turns by coming back; or until there are [`MOST_IDLE_CALLERS`] of them, for then the turn may never come.
 #[derive(Debug)]
 struct Line<J, C> {
     /// By age. Jobs are numbered as they come in.
@@ -172,7 +175,17 @@ impl<J, C: Copy + Eq + std::hash::Hash> Line<J, C> {
         // The oldest of all is the oldest of its caller.
         let taken = own.and_then(VecDeque::pop_front);
         debug_assert_eq!(taken, Some(number));
+        if self.turns.len() > 2 * self.jobs.len() + MOST_IDLE_CALLERS {
+            self.forget_idle_callers();
+        }
         Some(waiting.job)
+    }
+
+    /// Forgets callers whose jobs were all taken.
+    fn forget_idle_callers(&mut self) {
+        self.callers.retain(|_, own| !own.is_empty());
+        let callers = &self.callers;
+        self.turns.retain(|caller| callers.contains_key(caller));
     }
 
     /// Takes the first job of the caller whose turn it is.

@@ -40,6 +40,8 @@ impl Shared {
     pub(super) fn enter(self: &Arc<Self>) -> Result<(), SpawnError> {
         self.census.enter().map_err(|closed| {
             self.release_room();
+            // Who was counted in for a moment may have been the last in the eyes of the job that was, or of the dispatcher.
+            self.wake_dispatcher();
             closed.into()
         })
     }

@@ -180,3 +180,23 @@ proptest! {
         prop_assert_eq!(order.pop(now), None);
     }
 }
+
+#[test]
+fn callers_whose_jobs_all_went_for_their_age_are_forgotten_before_they_are_many() {
+    let start = Instant::now();
+    let mut order = Order::new();
+    // The urgent line is never empty, so the turns of the other never come.
+    order.push(Priority::High, 0, at(start, 1_000_000), 0);
+    for caller in 1..1_000 {
+        order.push(Priority::Low, caller, at(start, caller), caller);
+        order.since_aged = AGED_SHARE;
+        assert_eq!(
+            order.pop(at(start, caller + 500)),
+            Some(caller),
+            "for its age"
+        );
+    }
+    let line = &order.lines[Priority::Low.index()];
+    assert!(line.turns.len() <= MOST_IDLE_CALLERS + 1);
+    assert_eq!(line.callers.len(), line.turns.len());
+}
