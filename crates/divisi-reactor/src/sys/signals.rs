@@ -15,13 +15,14 @@
 //!
 //! # No lost signal
 //! The bit is set before the byte is written, and the receiver reads the socket empty *before* it looks for bits and finds none. So a bit that it
-//! did not see has a byte that it did not read. If the socket is full, the byte is not needed: others wait there.
+//! did not see has a byte that it did not read. If the socket is full, the byte is not needed: others wait there. Several tasks may take: one that reads the socket
+//! empty, takes one bit and leaves others has taken the bytes from those who wait for them, and writes one again.
 //!
 //! # Dispositions
 //! The first `Caught` of a signal installs the handler and keeps what was there; the last puts that back, unless somebody else has
 //! installed another handler meanwhile, which is left alone.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
@@ -204,7 +205,7 @@ pub struct Caught {
     slot: &'static Slot,
     receiver: UnixStream,
     /// What the handler writes to.
-    _sender: UnixStream,
+    sender: UnixStream,
     signals: Vec<i32>,
 }
 
@@ -227,7 +228,7 @@ impl Caught {
         let mut caught = Caught {
             slot,
             receiver,
-            _sender: sender,
+            sender,
             signals: Vec::with_capacity(signals.len()),
         };
         for &signal in signals {
@@ -251,7 +252,12 @@ impl Caught {
             return Ok(signal);
         }
         let nothing = self.drain();
-        self.pop().ok_or(nothing)
+        let taken = self.pop();
+        if taken.is_some() && self.slot.pending.load(Ordering::SeqCst) != 0 {
+            // Their bytes may be gone with those of this one, and who waits for them has not been woken yet. A full socket says the same as a byte more.
+            let _ = (&self.sender).write(&[0]);
+        }
+        taken.ok_or(nothing)
     }
 
     fn pop(&self) -> Option<i32> {
