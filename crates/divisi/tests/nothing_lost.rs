@@ -320,3 +320,11 @@ async fn a_clean_up_whose_body_was_cut_off_by_reference_says_so_when_it_is_polle
     });
     poll_after_a_timeout(pin!(used)).await;
 }
+
+#[divisi::test(clock = "virtual")]
+async fn a_group_that_was_cut_off_by_reference_says_so_when_it_is_polled_again() {
+    poll_after_a_timeout(pin!(task_group(async |_| {
+        pending::<Result<(), ()>>().await
+    })))
+    .await;
+}

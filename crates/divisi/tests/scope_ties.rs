@@ -86,3 +86,23 @@ async fn a_limit_that_cleans_up_while_the_outer_is_over_leaves_the_report_to_tha
     assert!(outer.await.is_err());
     assert!(!returned);
 }
+
+#[divisi::test(clock = "virtual")]
+async fn a_limit_that_gave_way_to_one_around_it_ends_when_that_is_moved() {
+    let begin = Instant::now();
+    let outer = timeout_scope(Duration::from_millis(10), async |outer| {
+        let inner = async {
+            let late = timeout(Duration::from_millis(10), std::future::pending::<()>()).await;
+            assert!(late.is_err());
+        };
+        let moves = async {
+            sleep(Duration::from_millis(10)).await;
+            outer.reschedule(Instant::now() + Duration::from_secs(3600));
+        };
+        let both: [std::pin::Pin<Box<dyn Future<Output = ()> + '_>>; 2] =
+            [Box::pin(inner), Box::pin(moves)];
+        divisi::join_all(both).await;
+    });
+    outer.await.unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(1));
+}

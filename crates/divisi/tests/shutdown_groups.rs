@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use divisi::cleanup::finally;
 use divisi::scope::{CancelScope, shield};
-use divisi::time::{sleep, timeout};
+use divisi::time::{Instant, sleep, sleep_until, timeout};
 use divisi::{Runtime, Shutdown, ShutdownReport, task_group};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -180,4 +180,51 @@ fn what_a_blocking_job_waits_for_is_left_alone() {
     assert!(report.is_clean(), "{report}");
     assert_eq!(log, ["done"]);
     assert!(result.is_ok());
+}
+
+#[test]
+fn a_clean_up_around_a_scope_ends_its_task() {
+    let (result, report, log) = shut_down_while(async |log: Log| {
+        let end = log.clone();
+        let scope = CancelScope::new();
+        let inside = scope.run(async move {
+            log.send("begun").unwrap();
+            pending::<()>().await;
+        });
+        finally(inside, async || end.send("cleaned").unwrap())
+            .await
+            .unwrap();
+        unreachable!("what was cut off does not go on");
+    });
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(log, ["cleaned"]);
+    assert!(result.unwrap_err().is_cancelled());
+}
+
+#[test]
+fn a_limit_that_passes_while_a_task_cleans_up_does_not_bring_it_back() {
+    const LIMIT: Duration = Duration::from_millis(50);
+    let (result, report, log) = shut_down_while(async |log: Log| {
+        let begin = Instant::now();
+        let end = log.clone();
+        let mut is_for_the_shutdown = false;
+        let cleaned = finally(
+            async {
+                log.send("begun").unwrap();
+                pending::<()>().await;
+            },
+            async || {
+                is_for_the_shutdown = begin.elapsed() < LIMIT;
+                sleep_until(begin + 2 * LIMIT).await;
+                end.send("cleaned").unwrap();
+            },
+        );
+        let late = timeout(LIMIT, cleaned).await;
+        // On a slow machine it may have passed before.
+        assert!(!is_for_the_shutdown, "{late:?}");
+        let _ = CancelScope::new().run(pending::<()>()).await;
+    });
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(log, ["cleaned"]);
+    assert!(result.unwrap_err().is_cancelled());
 }

@@ -29,6 +29,9 @@
 /// The futures that did not win are dropped where they wait. In a loop, use futures that lose nothing then (each method says so under this heading), or make the
 /// future before the loop, [pin](std::pin::pin) it, and select on `&mut future`: then it is only set aside.
 ///
+/// A task group, a clean-up or a shield that has begun and is set aside when a scope around the loop is cancelled (by a time-out, say) keeps that scope from
+/// ending until the loop polls it again. So spawn a group and select on its handle, if what an arm does may take long.
+///
 /// # Panics
 ///
 /// If all arms are out and there is no `else`.

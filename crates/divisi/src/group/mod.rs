@@ -205,6 +205,8 @@ where
                 }
             }
             *this.outcome = outcome;
+        } else {
+            this.cut.check_place();
         }
         if *this.ended {
             // A scope around it was cancelled, and drops it.

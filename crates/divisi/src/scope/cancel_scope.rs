@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use divisi_reactor::Timer;
 use divisi_task::CancelReason;
@@ -220,7 +221,13 @@ impl<F: Future> Future for Run<F> {
             };
             if is_due {
                 this.scope.flags.expired.store(true, Ordering::Release);
-                if !outer_reports(deadline) {
+                if this.cut.is_inherited() || outer_is_cancelled() {
+                    return Poll::Pending;
+                }
+                if outer_is_due(deadline) {
+                    let timer = this.timer.insert(look_again());
+                    let _ = poll_timer(timer, cx, this.created_at);
+                } else {
                     this.cut.cancel(deadline_passed);
                     step = this.cut.settle(cx, deadline, |cx| {
                         this.future.as_mut().as_pin_mut().expect("checked").poll(cx)
@@ -232,7 +239,10 @@ impl<F: Future> Future for Run<F> {
             Step::Waits => return Poll::Pending,
             Step::Ready(value) => Ok(value),
             // While it cleaned up, a scope around it was cancelled, which reports.
-            Step::Over if outer_is_cancelled() => return Poll::Pending,
+            Step::Over if outer_is_cancelled() || this.cut.is_inherited() => {
+                this.cut.end_task_if_over();
+                return Poll::Pending;
+            }
             Step::Over => Err(Cancelled {
                 reason: this.scope.reason().unwrap_or_else(deadline_passed),
             }),
@@ -253,13 +263,19 @@ impl<F> fmt::Debug for Run<F> {
     }
 }
 
-/// Whether a scope around reports instead of the one whose deadline this is: it was cancelled, or its own deadline is not later.
-pub(crate) fn outer_reports(deadline: Option<Instant>) -> bool {
-    let outer_is_due = match (stack::deadline(), deadline) {
+/// Whether a scope around reports instead of one whose deadline this is and has passed: its own deadline is not later. It may be moved yet, and nobody
+/// tells those inside, so who gives way [looks again](look_again).
+pub(crate) fn outer_is_due(deadline: Option<Instant>) -> bool {
+    match (stack::deadline(), deadline) {
         (Some(outer), Some(own)) => outer <= own,
         _ => false,
-    };
-    outer_is_due || outer_is_cancelled()
+    }
+}
+
+/// The timer of one that gives way. Ours: seldom enough to cost nothing, soon enough for a limit that should have ended already.
+pub(crate) fn look_again() -> Timer {
+    const LOOK_AGAIN: Duration = Duration::from_millis(1);
+    Timer::at(Instant::now().saturating_add(LOOK_AGAIN).into_std())
 }
 
 /// Whether a scope around, up to the first shield, was cancelled.

@@ -23,11 +23,14 @@ const ELSEWHERE: &str = "a scope, task group or clean-up was cancelled with the 
 ///
 /// If it is polled outside of that scope, where it would stand still for ever.
 pub(crate) async fn stand_still(around: Option<Arc<Node>>) -> Infallible {
-    // What is in no scope but that of its task ends with the task.
-    let around = around.filter(|around| !around.is_root());
     poll_fn(|_cx| {
         if let (Some(around), Mode::Live) = (&around, freeze::mode()) {
-            assert!(stack::contains(around), "{ELSEWHERE}");
+            if !around.is_root() {
+                assert!(stack::contains(around), "{ELSEWHERE}");
+            } else if stack::is_empty() {
+                // What is in no scope but that of its task ends with the task, and nobody else may be there to end that.
+                roots::end_task_of(around);
+            }
         }
         Poll::Pending
     })
@@ -140,6 +143,11 @@ impl Cut {
             })
     }
 
+    /// Whether a scope around it was cancelled, be it that of the task: then that one reports.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.node.as_ref().is_some_and(|node| node.is_inherited())
+    }
+
     #[inline]
     fn is_cancelled(&self) -> bool {
         self.cancelled || self.node.as_ref().is_some_and(|node| node.is_cancelled())
@@ -211,7 +219,7 @@ impl Cut {
 
     /// A scope that was cancelled with the one around it would stand still for ever anywhere else.
     #[inline]
-    fn check_place(&self) {
+    pub(crate) fn check_place(&self) {
         if let Some(node) = &self.node {
             check_place_of(node);
         }

@@ -81,10 +81,17 @@ pub(crate) fn end_task_if_over(outermost: &Node) {
     if !outermost.is_inherited() || outermost.is_held() {
         return;
     }
-    let over = outermost
-        .parent()
-        .is_some_and(|root| root.is_root() && !root.is_held());
-    if let (true, Some(reason), Some(task)) = (over, outermost.reason(), current::task()) {
+    if let Some(root) = outermost.parent().filter(|parent| parent.is_root()) {
+        end_task_of(&root);
+    }
+}
+
+/// As [`end_task_if_over`], for what stands still in no other scope.
+pub(crate) fn end_task_of(root: &Node) {
+    if !root.is_cancelled() || root.is_held() {
+        return;
+    }
+    if let (Some(reason), Some(task)) = (root.reason(), current::task()) {
         // It takes effect when this poll is over.
         task.shutdown(reason);
     }

@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 
 use super::Instant;
 use super::sleep::poll_timer;
-use crate::scope::{Cut, Step, deadline_passed, outer_is_cancelled, outer_reports};
+use crate::scope::{Cut, Step, deadline_passed, look_again, outer_is_cancelled, outer_is_due};
 
 /// Gives `future` no more than `limit`: its output, or [`Elapsed`] when the time is over first. The future is dropped with the `Timeout`.
 ///
@@ -143,7 +143,14 @@ impl<F: Future> Future for Timeout<F> {
                     }
                 }
                 let timer = this.timer.as_mut().expect("armed above");
-                if poll_timer(timer, cx, this.created_at).is_pending() || outer_reports(deadline) {
+                if poll_timer(timer, cx, this.created_at).is_pending()
+                    || this.cut.is_inherited()
+                    || outer_is_cancelled()
+                {
+                    return Poll::Pending;
+                }
+                if outer_is_due(deadline) {
+                    let _ = poll_timer(this.timer.insert(look_again()), cx, this.created_at);
                     return Poll::Pending;
                 }
                 this.cut.cancel(deadline_passed);
@@ -155,7 +162,10 @@ impl<F: Future> Future for Timeout<F> {
         match step {
             Step::Ready(output) => Poll::Ready(Ok(output)),
             // While it cleaned up, a scope around it was cancelled, which reports.
-            Step::Over if outer_is_cancelled() => Poll::Pending,
+            Step::Over if outer_is_cancelled() || this.cut.is_inherited() => {
+                this.cut.end_task_if_over();
+                Poll::Pending
+            }
             Step::Over => Poll::Ready(Err(Elapsed(()))),
             Step::Waits => Poll::Pending,
         }
