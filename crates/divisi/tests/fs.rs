@@ -363,3 +363,43 @@ fn a_dropped_read_that_met_the_end_hides_nothing_that_comes_later() {
         assert_eq!(file.read(&mut buf).await.unwrap(), 0, "the end");
     });
 }
+
+#[test]
+fn what_was_read_ahead_is_kept_when_an_operation_fails_without_a_runtime() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    std::fs::write(&path, "abc").unwrap();
+    let runtime = Runtime::builder().worker_threads(1).build().unwrap();
+    let options = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&path);
+    let mut file = File::from_std(options.unwrap());
+    let mut one = [0];
+    runtime.block_on(file.read_exact(&mut one)).unwrap();
+    assert!(future::block_on(file.seek(SeekFrom::Current(0))).is_err());
+    assert!(future::block_on(file.write(b"x")).is_err());
+    let mut rest = String::new();
+    runtime.block_on(file.read_to_string(&mut rest)).unwrap();
+    assert_eq!((one, rest.as_str()), ([b'a'], "bc"));
+}
+
+#[test]
+fn a_seek_to_the_end_is_not_answered_by_one_that_was_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let runtime = Runtime::builder()
+        .worker_threads(1)
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        fs::write(&path, "four").await.unwrap();
+        let mut file = File::open(&path).await.unwrap();
+        let _ = future::poll_once(file.seek(SeekFrom::End(0))).await;
+        // There is one thread: this comes after the seek.
+        fs::write(&path, "longer").await.unwrap();
+        assert_eq!(file.seek(SeekFrom::End(0)).await.unwrap(), 6);
+        assert_eq!(file.seek(SeekFrom::End(-2)).await.unwrap(), 4);
+    });
+}

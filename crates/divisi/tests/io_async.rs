@@ -204,3 +204,12 @@ async fn a_task_tells_where_it_waits() {
     drop(writer);
     assert_eq!(reading.await.unwrap().unwrap(), 0);
 }
+
+#[divisi::test]
+async fn flushing_and_closing_do_not_wait_for_room() {
+    let (_reader, mut writer) = pipe();
+    let much = vec![0; 1 << 20];
+    assert!(poll_once(pin!(writer.write_all(&much))).is_pending());
+    assert!(poll_once(pin!(writer.flush())).is_ready());
+    assert!(poll_once(pin!(writer.close())).is_ready());
+}

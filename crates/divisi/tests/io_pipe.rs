@@ -136,3 +136,11 @@ async fn a_terminal_is_read_and_written() {
     keyboard.write_all(&[4]).await.unwrap();
     assert_eq!(terminal.read(&mut buf).await.unwrap(), 0);
 }
+
+#[divisi::test]
+async fn what_is_no_fifo_is_refused_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    assert!(PipeWriter::open(&path).await.is_err());
+}

@@ -207,3 +207,46 @@ async fn a_sender_waits_while_the_queue_of_the_receiver_is_full() {
     }
     sender.await.unwrap();
 }
+
+#[divisi::test]
+async fn a_sender_that_is_not_connected_tries_now_and_then_while_the_queue_of_the_receiver_is_full()
+{
+    let folder = Folder::new("full-for-others");
+    let receiver = UnixDatagram::bind(folder.socket()).unwrap();
+    let other = UnixDatagram::unbound().unwrap();
+    let mut queued = 0_u32;
+    while other.try_send_to(b"before", folder.socket()).is_ok() {
+        queued += 1;
+    }
+    assert!(queued > 0);
+    let path = folder.socket();
+    let begin = std::time::Instant::now();
+    let sender = divisi::spawn(async move {
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.send_to(b"after", path).await.unwrap()
+    });
+    divisi::time::sleep(std::time::Duration::from_millis(10)).await;
+    // Once, and again after pauses of a millisecond at least. (The system calls the sender ready all the time.)
+    let polls = u128::from(sender.task().polls());
+    let most = 2 + begin.elapsed().as_millis();
+    assert!(polls <= most, "{polls} polls are more than {most}");
+    assert!(!sender.is_finished());
+    let mut buf = [0; 8];
+    for _ in 0..queued {
+        let length = receiver.recv(&mut buf).await.unwrap();
+        assert_eq!(&buf[..length], b"before");
+    }
+    let length = receiver.recv(&mut buf).await.unwrap();
+    assert_eq!(&buf[..length], b"after");
+    assert_eq!(sender.await.unwrap(), 5);
+}
+
+#[test]
+fn a_sender_that_has_to_wait_where_no_runtime_is_gets_an_error() {
+    let folder = Folder::new("full-without-a-runtime");
+    let _receiver = UnixDatagram::bind(folder.socket()).unwrap();
+    let sender = UnixDatagram::unbound().unwrap();
+    while sender.try_send_to(b"x", folder.socket()).is_ok() {}
+    let sent = futures_lite::future::block_on(sender.send_to(b"x", folder.socket()));
+    assert!(sent.is_err());
+}

@@ -442,3 +442,29 @@ fn a_status_that_somebody_else_collected_is_told() {
         child.kill().unwrap();
     });
 }
+
+#[divisi::test]
+async fn a_command_can_be_used_again_after_its_output_was_collected() {
+    // It says what its input is, and on the standard error what its output is. (A copy of that: a shell may redirect its own for the program that it calls.)
+    let mut command =
+        Command::shell("exec 3>&1; readlink /proc/$$/fd/0; readlink /proc/$$/fd/3 >&2");
+    let inherited = |fd: i32| std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
+    let first = command.output().await.unwrap();
+    assert_eq!(first.stdout, b"/dev/null\n");
+    assert!(first.stderr.starts_with(b"pipe:"));
+    let second = command.output_with("").await.unwrap();
+    assert!(second.stdout.starts_with(b"pipe:"));
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("streams");
+    let file = std::fs::File::create(&path).unwrap();
+    command.stderr(file);
+    let third = command.output().await.unwrap();
+    assert_eq!(third.stdout, b"/dev/null\n", "as if it were the first");
+    let mut child = command.spawn().unwrap();
+    assert!(child.stdout.is_none() && child.stdin.is_none());
+    assert!(child.wait().await.unwrap().success());
+    let lines = std::fs::read_to_string(&path).unwrap();
+    let last = lines.lines().last().unwrap();
+    assert_eq!(last, inherited(1).to_str().unwrap());
+}

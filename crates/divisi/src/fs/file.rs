@@ -326,6 +326,8 @@ impl File {
     }
 
     fn start_write(&mut self) -> io::Result<()> {
+        // Before the buffer is given away: it comes back from a job only.
+        pool::check()?;
         let unwritten = Unwritten {
             file: self.std.clone(),
             buffer: self.take_buffer(),
@@ -335,6 +337,7 @@ impl File {
     }
 
     fn start_read(&mut self, at_least: usize) -> io::Result<()> {
+        pool::check()?;
         let size = self.ahead.max(at_least.min(LARGEST));
         self.ahead = (self.ahead * 2).min(LARGEST);
         let (file, buffer) = (self.std.clone(), self.take_buffer());
@@ -343,6 +346,7 @@ impl File {
     }
 
     fn start_seek(&mut self, to: SeekFrom) -> io::Result<()> {
+        pool::check()?;
         let (file, mut buffer) = (self.std.clone(), self.take_buffer());
         let unread = buffer.unread().len() as i64;
         // Relative to where the reader is, not to where the reading ahead has come.
@@ -370,6 +374,11 @@ fn goes_on(file: &std::fs::File) -> bool {
         return false;
     };
     size_here(file).is_ok_and(|size| position < size)
+}
+
+/// Whether `position` is that far from the end by now, as far as this machine knows.
+fn is_from_end(file: &std::fs::File, offset: i64, position: u64) -> bool {
+    size_here(file).is_ok_and(|size| size.checked_add_signed(offset) == Some(position))
 }
 
 #[cfg(target_os = "linux")]
@@ -504,7 +513,17 @@ impl AsyncSeek for File {
         let this = &mut *self;
         loop {
             if let State::Busy(_) = this.state {
-                match ready!(this.poll_job(cx))? {
+                let outcome = ready!(this.poll_job(cx))?;
+                let looked_again = std::mem::replace(&mut this.looks_again, false);
+                match outcome {
+                    // Whoever began this seek may have dropped it long ago, and the file may have another end now. Once, as for reading.
+                    Outcome::Sought(asked @ SeekFrom::End(offset), Ok(position))
+                        if asked == to
+                            && !looked_again
+                            && !is_from_end(&this.std, offset, position) =>
+                    {
+                        this.looks_again = true;
+                    }
                     Outcome::Sought(asked, result) if asked == to => return Poll::Ready(result),
                     _ => {}
                 }

@@ -222,8 +222,15 @@ where
         self.poll(cx, Direction::Write, |mut io| io.write_vectored(bufs))
     }
 
+    /// For most objects there is nothing to do, also where nothing can be written just now.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(cx, Direction::Write, |mut io| io.flush())
+        let mut io: &T = Async::get_ref(&self);
+        match io.flush() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.poll(cx, Direction::Write, |mut io| io.flush())
+            }
+            flushed => Poll::Ready(flushed),
+        }
     }
 
     /// Flushes. What `T` is closes when it is dropped.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -177,8 +178,10 @@ impl PipeWriter {
         let mut pause = FIRST_PAUSE;
         loop {
             match open_named(path.as_ref(), OFlags::WRONLY) {
+                // What is no FIFO has other reasons for this error, and they stay.
                 Err(error)
-                    if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => {}
+                    if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error())
+                        && std::fs::metadata(path.as_ref())?.file_type().is_fifo() => {}
                 opened => return PipeWriter::from_fd(opened?),
             }
             sleep(pause).await;

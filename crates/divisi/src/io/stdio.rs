@@ -13,6 +13,7 @@ use std::thread;
 use divisi_task::{JoinHandle, budget, current};
 use futures_io::{AsyncRead, AsyncWrite};
 use parking_lot::{Condvar, Mutex};
+use rustix::event::{PollFd, PollFlags};
 
 use crate::pool;
 
@@ -90,6 +91,18 @@ impl Input {
     }
 }
 
+/// Reads, also if whoever shares the terminal has put it into non-blocking mode.
+fn read_blocking(bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match io::stdin().read(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                rustix::event::poll(&mut [PollFd::new(&io::stdin(), PollFlags::IN)], None)?;
+            }
+            result => return result,
+        }
+    }
+}
+
 fn read_for_ever() {
     loop {
         let mut input = INPUT.lock();
@@ -99,7 +112,7 @@ fn read_for_ever() {
         input.start = 0;
         drop(input);
         bytes.resize(CHUNK, 0);
-        let result = io::stdin().read(&mut bytes);
+        let result = read_blocking(&mut bytes);
         bytes.truncate(*result.as_ref().unwrap_or(&0));
         let mut input = INPUT.lock();
         input.bytes = bytes;

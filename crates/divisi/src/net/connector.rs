@@ -91,6 +91,8 @@ pub(super) async fn connect(
         async move {
             let socket = TcpSocket::for_address(address)?;
             if let Some(local) = how.local {
+                // With a port of its own, the attempts side by side share it: they go to different addresses.
+                socket.set_reuse_address(local.port() != 0)?;
                 socket.bind(local)?;
             }
             if how.nodelay {

@@ -5,9 +5,18 @@ use std::io;
 use std::os::unix::net::{self, SocketAddr};
 use std::panic::Location;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::datagram::Datagrams;
 use super::faces::{datagram_face, socket_face};
+use crate::pool;
+use crate::time::sleep;
+
+/// The pauses between attempts to send to a socket whose queue is full; each is twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// A socket for datagrams on this machine.
 ///
@@ -71,7 +80,8 @@ impl UnixDatagram {
         self.inner.get_ref().connect(path)
     }
 
-    /// Sends a datagram to the socket at a path.
+    /// Sends a datagram to the socket at a path. While the queue there is full, it tries again every few milliseconds: the system tells only
+    /// [connected](Self::connect) senders when there is room.
     ///
     /// # Errors
     ///
@@ -87,8 +97,23 @@ impl UnixDatagram {
         path: P,
     ) -> impl Future<Output = io::Result<usize>> + Send + use<'a, P> {
         let path: PathBuf = path.as_ref().to_owned();
-        self.inner
-            .send(Location::caller(), move |socket| socket.send_to(buf, &path))
+        let called_at = Location::caller();
+        async move {
+            let mut pause = FIRST_PAUSE;
+            loop {
+                // Ends without a result where this socket can send, but that one not receive.
+                let send = |socket: &net::UnixDatagram| match socket.send_to(buf, &path) {
+                    Err(error) if is_full(&error) && can_send(socket)? => Ok(None),
+                    sent => sent.map(Some),
+                };
+                if let Some(sent) = self.inner.send(called_at, send).await? {
+                    return Ok(sent);
+                }
+                pool::check()?;
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
     }
 
     /// As [`send_to`](Self::send_to), without waiting.
@@ -100,6 +125,17 @@ impl UnixDatagram {
         self.inner
             .try_send(|socket| socket.send_to(buf, path.as_ref()))
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// Whether there is room for a datagram more on the way out.
+fn can_send(socket: &net::UnixDatagram) -> io::Result<bool> {
+    let mut polled = [PollFd::new(socket, PollFlags::OUT)];
+    rustix::event::poll(&mut polled, Some(&Timespec::default()))?;
+    Ok(polled[0].revents().contains(PollFlags::OUT))
 }
 
 datagram_face!(UnixDatagram, std: net::UnixDatagram, address: SocketAddr);

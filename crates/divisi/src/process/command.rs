@@ -29,6 +29,8 @@ pub struct Command {
     stderr_chosen: bool,
     kill_on_drop: bool,
     kill_tree: bool,
+    /// A child was started in a group of its own.
+    leads_group: bool,
 }
 
 impl Command {
@@ -146,9 +148,11 @@ impl Command {
     /// Starts the child in a process group of its own, so that [`Child::kill_tree`] and [`kill_on_drop`](Self::kill_on_drop) end also what the child
     /// started, as far as it has not made a group of its own.
     ///
-    /// Such a child gets no Ctrl-C from the terminal, and stays a zombie until the last handle is dropped: that keeps the number of the group.
+    /// Such a child gets no Ctrl-C from the terminal, and stays a zombie until the last handle is dropped: that keeps the number of the group. Once a child of this command
+    /// was started so, the later ones are, too.
     pub fn kill_tree(&mut self, tree: bool) -> &mut Command {
-        self.kill_tree = tree;
+        // std offers no way back.
+        self.kill_tree = tree || self.leads_group;
         self
     }
 
@@ -173,6 +177,7 @@ impl Command {
     pub fn spawn(&mut self) -> io::Result<Child> {
         if self.kill_tree {
             self.std.process_group(0);
+            self.leads_group = true;
         }
         match self.std.spawn() {
             Ok(child) => Child::new(child, self.kill_on_drop, self.kill_tree),
@@ -211,11 +216,14 @@ impl Command {
             self.std.stdin(Stdio::null());
         }
         let child = self.spawn_captured();
+        if !self.stdin_chosen {
+            self.std.stdin(Stdio::inherit());
+        }
         async move { child?.wait_with_output().await }
     }
 
     /// As [`output`](Self::output), with `input` as the standard input. Input and output of any size go through at the same time. A process that does not read
-    /// all of its input is no error.
+    /// all of its input is no error. What [`stdin`](Self::stdin) was set to is replaced, and inherited by later children of this command.
     ///
     /// # Errors
     ///
@@ -231,12 +239,15 @@ impl Command {
     ) -> impl Future<Output = io::Result<Output>> + Send + use<I> {
         self.std.stdin(Stdio::piped());
         let child = self.spawn_captured();
+        self.std.stdin(Stdio::inherit());
+        self.stdin_chosen = false;
         async move {
             let input = input;
             child?.communicate(input.as_ref()).await
         }
     }
 
+    /// Spawns with pipes for what was not chosen, which is inherited again afterwards: the command may be used once more.
     #[track_caller]
     fn spawn_captured(&mut self) -> io::Result<Child> {
         if !self.stdout_chosen {
@@ -245,7 +256,14 @@ impl Command {
         if !self.stderr_chosen {
             self.std.stderr(Stdio::piped());
         }
-        self.spawn()
+        let child = self.spawn();
+        if !self.stdout_chosen {
+            self.std.stdout(Stdio::inherit());
+        }
+        if !self.stderr_chosen {
+            self.std.stderr(Stdio::inherit());
+        }
+        child
     }
 }
 
@@ -259,6 +277,7 @@ impl From<std::process::Command> for Command {
             stderr_chosen: false,
             kill_on_drop: false,
             kill_tree: false,
+            leads_group: false,
         }
     }
 }
