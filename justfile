@@ -33,7 +33,7 @@ oracle-record:
 # The tests under AddressSanitizer.
 asan: (check "asan")
 
-# The whole suite, somewhat above an hour; writes docs/src/performance.md. Interrupted, the same command goes on. `just bench --full`, `just bench --only core-w2-spawn --fresh`.
+# The whole suite, some two hours; writes docs/src/performance.md. Interrupted, the same command goes on. `just bench --full`, `just bench --only core-w2-spawn --fresh`.
 bench *ARGS:
     cargo build --release -p divisi-benches --bins
     cargo run --release -p divisi-benches --bin suite -- run --report {{ARGS}}
@@ -43,7 +43,7 @@ bench-quick *ARGS:
     cargo build --release -p divisi-benches --bins
     cargo run --release -p divisi-benches --bin suite -- run --quick --fresh --report {{ARGS}}
 
-# Writes docs/src/performance.md again from what has been measured.
+# Puts what has been measured on docs/src/performance.md.
 bench-report *ARGS:
     cargo run --release -p divisi-benches --bin suite -- report {{ARGS}}
 

@@ -5,7 +5,7 @@
 //! how sure it is. The same is done for divisi against itself: how far that interval reaches from 1 is the *band* of the row. A
 //! difference inside it is a tie; with a band above [`WIDEST_BAND`], nothing has been measured.
 
-use std::fmt;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     record::{OURS, OURS_AGAIN, Row, Rule, Unit},
@@ -19,7 +19,7 @@ pub const WIDEST_BAND: f64 = 0.05;
 const LEAST_ROUNDS: usize = 3;
 
 /// The median of the rounds' ratios, with the interval in which the true one lies (95 % where there are rounds enough for it).
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Ratio {
     /// The lower end of the interval.
     pub low: f64,
@@ -30,39 +30,27 @@ pub struct Ratio {
 }
 
 /// The outcome for one peer in one row, as seen by divisi.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
-    /// divisi is better by so much.
-    Win(Ratio),
+    /// divisi is better.
+    Win,
     /// divisi is worse.
-    Loss(Ratio),
+    Loss,
     /// The difference is smaller than the noise.
-    Tie(Ratio),
+    Tie,
     /// The noise is too large to say anything.
-    NotMeasured(Ratio),
+    NotMeasured,
 }
 
 impl Verdict {
-    /// How many times better divisi is: above 1 when it wins.
-    pub fn ratio(self) -> Ratio {
+    /// As it stands in tables.
+    pub const fn word(self) -> &'static str {
         match self {
-            Self::Win(ratio) | Self::Loss(ratio) | Self::Tie(ratio) | Self::NotMeasured(ratio) => {
-                ratio
-            }
+            Self::Win => "win",
+            Self::Loss => "**LOSS**",
+            Self::Tie => "tie",
+            Self::NotMeasured => "not measured",
         }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = match self {
-            Self::Win(_) => "win",
-            Self::Loss(_) => "**LOSS**",
-            Self::Tie(_) => "tie",
-            Self::NotMeasured(_) => "not measured",
-        };
-        let Ratio { low, median, high } = self.ratio();
-        write!(f, "{word} {median:.2} ({low:.2}..{high:.2})")
     }
 }
 
@@ -106,9 +94,9 @@ pub fn verdict(row: &Row, peer: &str) -> Option<Verdict> {
     let theirs = row.lane(peer)?;
     let ratio = ratio(row.unit, &ours.samples, &theirs.samples);
     let decided = |outside: bool| match outside {
-        true if ratio.median > 1.0 => Verdict::Win(ratio),
-        true if ratio.median < 1.0 => Verdict::Loss(ratio),
-        _ => Verdict::Tie(ratio),
+        true if ratio.median > 1.0 => Verdict::Win,
+        true if ratio.median < 1.0 => Verdict::Loss,
+        _ => Verdict::Tie,
     };
     Some(match row.rule {
         Rule::Exact => decided(true),
@@ -117,7 +105,7 @@ pub fn verdict(row: &Row, peer: &str) -> Option<Verdict> {
                 let interval_excludes_one = ratio.low > 1.0 || ratio.high < 1.0;
                 decided((ratio.median - 1.0).abs() > band && interval_excludes_one)
             }
-            _ => Verdict::NotMeasured(ratio),
+            _ => Verdict::NotMeasured,
         },
         Rule::Ranges if ours.samples.len().min(theirs.samples.len()) < LEAST_ROUNDS => return None,
         Rule::Ranges => {
@@ -151,9 +139,9 @@ mod tests {
         let slow = quiet.map(|sample| sample * 1.5);
         let lanes = [(OURS, &quiet[..]), (OURS_AGAIN, &quiet), ("peer", &slow)];
         let times = row(Unit::Nanoseconds, Rule::Band, &lanes);
-        assert!(matches!(verdict(&times, "peer"), Some(Verdict::Win(_))));
+        assert_eq!(verdict(&times, "peer"), Some(Verdict::Win));
         let rates = row(Unit::PerSecond, Rule::Band, &lanes);
-        assert!(matches!(verdict(&rates, "peer"), Some(Verdict::Loss(_))));
+        assert_eq!(verdict(&rates, "peer"), Some(Verdict::Loss));
     }
 
     #[test]
@@ -167,10 +155,7 @@ mod tests {
             &[(OURS, &noisy), (OURS_AGAIN, &other), ("peer", &slow)],
         );
         assert!(band(&row).unwrap() > WIDEST_BAND);
-        assert!(matches!(
-            verdict(&row, "peer"),
-            Some(Verdict::NotMeasured(_))
-        ));
+        assert_eq!(verdict(&row, "peer"), Some(Verdict::NotMeasured));
     }
 
     #[test]
@@ -183,8 +168,8 @@ mod tests {
             Rule::Ranges,
             &[(OURS, &ours), ("far", &far), ("near", &near)],
         );
-        assert!(matches!(verdict(&row, "far"), Some(Verdict::Win(_))));
-        assert!(matches!(verdict(&row, "near"), Some(Verdict::Tie(_))));
+        assert_eq!(verdict(&row, "far"), Some(Verdict::Win));
+        assert_eq!(verdict(&row, "near"), Some(Verdict::Tie));
         let once = self::row(
             Unit::Count,
             Rule::Ranges,
@@ -210,9 +195,8 @@ mod tests {
             let slowed: Vec<_> = ours.iter().zip(&mood).map(|(sample, mood)| sample * mood).collect();
             let peer: Vec<_> = slowed.iter().map(|sample| sample * factor).collect();
             let row = row(Unit::Nanoseconds, Rule::Band, &[(OURS, &slowed), (OURS_AGAIN, &slowed), ("peer", &peer)]);
-            let verdict = verdict(&row, "peer").unwrap();
-            prop_assert!(matches!(verdict, Verdict::Win(_)));
-            prop_assert!((verdict.ratio().median - factor).abs() < 1e-6);
+            prop_assert_eq!(verdict(&row, "peer"), Some(Verdict::Win));
+            prop_assert!((ratio(row.unit, &slowed, &peer).median - factor).abs() < 1e-6);
         }
 
         #[test]

@@ -4,7 +4,7 @@
 //! suite run [--quick | --full] [--only PART].. [--fresh] [--report]
 //!     measures what has not been measured yet, then writes the page when asked to
 //! suite report [--quick]
-//!     writes the page again from the results under target/bench
+//!     writes the page again: what lies under target/bench takes the place of what it said of the same jobs
 //! suite list [--quick | --full]
 //!     prints the names of the jobs
 //! ```
@@ -30,6 +30,7 @@ fn main() -> std::process::ExitCode {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::{
+        collections::BTreeMap,
         env, fs,
         process::{Command, ExitCode},
         time::Instant,
@@ -40,6 +41,7 @@ mod linux {
         report::{
             self,
             machine::{Machine, Runs},
+            results::{Measured, Results},
         },
         suite::{self, Extent, Job},
     };
@@ -163,13 +165,10 @@ mod linux {
             todo.len(),
             directory.display()
         );
+        let path = directory.join("runs.json");
+        let mut runs: Runs = suite::load(&path).unwrap_or_default();
+        let run = runs.0.len();
         if !todo.is_empty() {
-            let path = directory.join("runs.json");
-            let mut runs: Runs = if anew {
-                Runs::default()
-            } else {
-                suite::load(&path).unwrap_or_default()
-            };
             runs.0.push(Machine::look(env::args().skip(1).collect()));
             suite::store(&path, &runs)?;
         }
@@ -183,8 +182,10 @@ mod linux {
                 todo.len(),
                 job.id
             );
-            let result = in_a_process(job, options.extent)
-                .and_then(|rows| suite::store(&directory.join(format!("{}.json", job.id)), &rows));
+            let result = in_a_process(job, options.extent).and_then(|rows| {
+                let path = directory.join(format!("{}.json", job.id));
+                suite::store(&path, &Measured { run, rows })
+            });
             if let Err(message) = result {
                 eprintln!("    failed: {message}");
                 failed.push(job.id.as_str());
@@ -221,33 +222,40 @@ mod linux {
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", job.id))
     }
 
-    /// Reads what the plan's jobs have left and writes the page.
+    /// Reads what the plan's jobs have left, puts it in place of what the page said of them, and writes the page.
     fn write_report(extent: Extent) -> Result<(), String> {
         let directory = suite::results(extent);
         let runs: Runs = suite::load(&directory.join("runs.json"))
             .map_err(|error| format!("{error}: nothing has been measured yet, `suite run` does"))?;
-        let mut rows: Vec<Row> = Vec::new();
-        let mut missing = Vec::new();
         // The full matrix too, as far as it is there.
         let plan = match extent {
             Extent::Quick => suite::plan(Extent::Quick),
             Extent::Default | Extent::Full => suite::plan(Extent::Full),
         };
-        let expected = suite::plan(extent);
-        for job in plan {
-            let path = directory.join(format!("{}.json", job.id));
-            if fs::exists(&path).unwrap_or(false) {
-                rows.extend(suite::load::<Vec<Row>>(&path)?);
-            } else if expected.iter().any(|other| other.id == job.id) {
-                missing.push(job.id);
+        let plan: Vec<_> = plan.into_iter().map(|job| job.id).collect();
+        let mut measured = BTreeMap::new();
+        for job in &plan {
+            let path = directory.join(format!("{job}.json"));
+            if path.exists() {
+                measured.insert(job.clone(), suite::load::<Measured>(&path)?);
             }
         }
-        // Only the whole suite makes the page of the guide.
-        let place = match extent {
-            Extent::Quick => directory,
-            Extent::Default | Extent::Full => suite::workspace().join("docs/src"),
+        // Only the whole suite makes the page of the guide, and has older results.
+        let (place, mut results) = match extent {
+            Extent::Quick => (directory, Results::default()),
+            Extent::Default | Extent::Full => {
+                let place = suite::workspace().join("docs/src");
+                let results = Results::load(&report::results_beside(&place))?;
+                (place, results)
+            }
         };
-        let path = report::write(&runs, &rows, &missing, &place)?;
+        results.replace(&runs, measured)?;
+        results.keep(&plan);
+        let rows = results.rows(&plan);
+        let expected = suite::plan(extent).into_iter().map(|job| job.id);
+        let missing: Vec<_> = expected.filter(|job| !results.has(job)).collect();
+        let path = report::write(&results.runs, &rows, &missing, &place)?;
+        results.store(&report::results_beside(&place))?;
         eprintln!(
             "{} rows, {} jobs without results: {}",
             rows.len(),

@@ -22,7 +22,7 @@ const QUIET: f64 = 0.05;
 const WATCHED: Duration = Duration::from_secs(1);
 
 /// What the page says of the machine.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     processor: String,
     cores: usize,
@@ -127,30 +127,37 @@ fn versions(lock: &str) -> Vec<String> {
 }
 
 /// The runs that a page is made of: one, or those by which it was continued.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Runs(pub Vec<Machine>);
+
+impl Machine {
+    /// With what it was measured: the same for all runs on one machine between two updates.
+    fn surroundings(&self) -> String {
+        format!(
+            "{}, {} cores, {}, {}; divisi {}, {}",
+            self.processor,
+            self.cores,
+            self.system,
+            self.compiler,
+            env!("CARGO_PKG_VERSION"),
+            self.versions.join(", ")
+        )
+    }
+}
 
 impl fmt::Display for Runs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(last) = self.0.last() else {
-            return Ok(());
-        };
-        writeln!(
-            f,
-            "- {}, {} cores, {}, {}",
-            last.processor, last.cores, last.system, last.compiler
-        )?;
-        writeln!(
-            f,
-            "- divisi {}, {}",
-            env!("CARGO_PKG_VERSION"),
-            last.versions.join(", ")
-        )?;
+        let mut surroundings = String::new();
         for run in &self.0 {
+            let of_this = run.surroundings();
+            if of_this != surroundings {
+                writeln!(f, "- {of_this}:")?;
+                surroundings = of_this;
+            }
             let arguments = run.arguments.join(" ");
             write!(
                 f,
-                "- {}, at {}: `cargo run --release -p divisi-benches --bin suite -- {arguments}`",
+                "  - {}, at {}: `cargo run --release -p divisi-benches --bin suite -- {arguments}`",
                 run.date, run.revision
             )?;
             if run.busy > QUIET {
@@ -162,7 +169,7 @@ impl fmt::Display for Runs {
             }
             writeln!(f)?;
         }
-        match last.fifo {
+        match self.0.iter().all(|run| run.fifo) {
             true => writeln!(
                 f,
                 "- The load generator runs at `SCHED_FIFO`: it stands for a client on another machine."

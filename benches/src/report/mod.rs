@@ -2,6 +2,8 @@
 
 pub mod machine;
 mod plot;
+pub mod results;
+pub mod summary;
 
 use std::{
     fmt::Write as _,
@@ -9,11 +11,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::machine::Runs;
+use self::{
+    machine::Runs,
+    summary::{Standing, Summary},
+};
 use crate::{
-    record::{Lane, OURS, OURS_AGAIN, Row, Rule},
-    sample::Sorted,
-    verdict::{Verdict, WIDEST_BAND, band, ratio, verdict},
+    record::{OURS, Rule},
+    verdict::{Ratio, Verdict, WIDEST_BAND},
 };
 
 /// Contenders with this in front of their name are no runtimes but bounds: what the kernel alone needs, what partitioning gives.
@@ -90,7 +94,7 @@ const GROUPS: [(&str, &str); 15] = [
 /// When a file cannot be written.
 pub fn write(
     runs: &Runs,
-    rows: &[Row],
+    rows: &[Summary],
     missing: &[String],
     directory: &Path,
 ) -> Result<PathBuf, String> {
@@ -110,8 +114,13 @@ pub fn write(
     Ok(page)
 }
 
+/// The file of the page's numbers.
+pub fn results_beside(directory: &Path) -> PathBuf {
+    directory.join("performance/results.json")
+}
+
 /// The groups that have rows: the known ones in their order, then others.
-fn groups(rows: &[Row]) -> Vec<String> {
+fn groups(rows: &[Summary]) -> Vec<String> {
     let mut groups: Vec<String> = GROUPS.iter().map(|(name, _)| (*name).to_owned()).collect();
     for row in rows {
         if !groups.contains(&row.group) {
@@ -122,19 +131,12 @@ fn groups(rows: &[Row]) -> Vec<String> {
     groups
 }
 
-fn of_group<'a>(rows: &'a [Row], group: &str) -> Vec<&'a Row> {
+fn of_group<'a>(rows: &'a [Summary], group: &str) -> Vec<&'a Summary> {
     rows.iter().filter(|row| row.group == group).collect()
 }
 
-/// The peers of a row: who is neither divisi nor a bound.
-fn peers(row: &Row) -> impl Iterator<Item = &Lane> {
-    row.lanes
-        .iter()
-        .filter(|lane| !lane.contender.starts_with(OURS) && !lane.contender.starts_with(LIMIT))
-}
-
 /// What is in front of a row's name, where there are several numbers of workers.
-fn title(row: &Row) -> String {
+fn title(row: &Summary) -> String {
     match row.workers {
         0 => row.name.clone(),
         1 => format!("{}, 1 worker", row.name),
@@ -142,7 +144,7 @@ fn title(row: &Row) -> String {
     }
 }
 
-fn render(runs: &Runs, rows: &[Row], missing: &[String], plots: &[(String, String)]) -> String {
+fn render(runs: &Runs, rows: &[Summary], missing: &[String], plots: &[(String, String)]) -> String {
     let mut page = String::new();
     let line = |page: &mut String, text: &str| {
         page.push_str(text);
@@ -200,9 +202,9 @@ fn capital(text: &str) -> String {
 }
 
 /// Wins, ties and losses against each peer, and every loss by name.
-fn summary(rows: &[Row]) -> String {
+fn summary(rows: &[Summary]) -> String {
     let mut contenders: Vec<&str> = Vec::new();
-    for lane in rows.iter().flat_map(peers) {
+    for lane in rows.iter().flat_map(Summary::peers) {
         if !contenders.contains(&lane.contender.as_str()) {
             contenders.push(&lane.contender);
         }
@@ -214,19 +216,18 @@ fn summary(rows: &[Row]) -> String {
     for contender in contenders {
         let [mut wins, mut ties, mut lost, mut unknown] = [0; 4];
         for row in rows {
-            match verdict(row, contender) {
-                Some(Verdict::Win(_)) => wins += 1,
-                Some(Verdict::Tie(_)) => ties += 1,
-                Some(Verdict::NotMeasured(_)) => unknown += 1,
-                Some(loss @ Verdict::Loss(_)) => {
+            let Some(standing) = row.standing(contender) else {
+                continue;
+            };
+            match standing.verdict {
+                Some(Verdict::Win) => wins += 1,
+                Some(Verdict::Tie) => ties += 1,
+                Some(Verdict::NotMeasured) => unknown += 1,
+                Some(Verdict::Loss) => {
                     lost += 1;
-                    write!(
-                        losses,
-                        "\n- {} against {contender}: {:.2}",
-                        title(row),
-                        loss.ratio().median
-                    )
-                    .expect("a string takes all");
+                    let ratio = standing.ratio.map_or(f64::NAN, |ratio| ratio.median);
+                    write!(losses, "\n- {} against {contender}: {ratio:.2}", title(row))
+                        .expect("a string takes all");
                 }
                 None => {}
             }
@@ -244,11 +245,11 @@ fn summary(rows: &[Row]) -> String {
 }
 
 /// A line a row; a column a contender.
-fn table(rows: &[&Row]) -> String {
+fn table(rows: &[&Summary]) -> String {
     let mut contenders: Vec<&str> = Vec::new();
     for lane in rows.iter().flat_map(|row| &row.lanes) {
         let name = lane.contender.as_str();
-        if name != OURS && name != OURS_AGAIN && !contenders.contains(&name) {
+        if name != OURS && !contenders.contains(&name) {
             contenders.push(name);
         }
     }
@@ -262,9 +263,9 @@ fn table(rows: &[&Row]) -> String {
     let mut remarks = String::new();
     for row in rows {
         let ours = row
-            .lane(OURS)
-            .map_or_else(|| "-".to_owned(), |lane| value(row, lane));
-        let band = match (row.rule, band(row)) {
+            .standing(OURS)
+            .map_or_else(|| "-".to_owned(), |ours| value(row, ours));
+        let band = match (row.rule, row.band) {
             (Rule::Band, Some(band)) => format!("{:.1} %", band * 100.0),
             (Rule::Band, None) => "unknown".to_owned(),
             (Rule::Ranges, _) => "ranges".to_owned(),
@@ -296,38 +297,31 @@ fn table(rows: &[&Row]) -> String {
 }
 
 /// A median, with the range where that is what decides.
-fn value(row: &Row, lane: &Lane) -> String {
-    let sorted = Sorted::new(lane.samples.iter().copied());
-    let median = row.unit.show(sorted.median());
-    match row.rule {
-        Rule::Ranges if lane.samples.len() > 1 => {
-            format!(
-                "{median} ({} to {})",
-                row.unit.show(sorted.min()),
-                row.unit.show(sorted.max())
-            )
+fn value(row: &Summary, standing: &Standing) -> String {
+    let median = row.unit.show(standing.median);
+    match standing.range {
+        Some([least, most]) => {
+            let [least, most] = [least, most].map(|end| row.unit.show(end));
+            format!("{median} ({least} to {most})")
         }
-        _ => median,
+        None => median,
     }
 }
 
-fn cell(row: &Row, contender: &str) -> String {
-    let Some(lane) = row.lane(contender) else {
+fn cell(row: &Summary, contender: &str) -> String {
+    let Some(standing) = row.standing(contender) else {
         return "-".to_owned();
     };
-    let value = value(row, lane);
-    if contender.starts_with(LIMIT) || contender.starts_with(OURS) {
-        return match row.lane(OURS) {
-            Some(ours) => format!(
-                "{value}, {:.2}",
-                ratio(row.unit, &ours.samples, &lane.samples).median
-            ),
-            None => value,
-        };
-    }
-    match verdict(row, contender) {
-        Some(verdict) => format!("{value}, {verdict}"),
-        None => value,
+    let value = value(row, standing);
+    match (standing.verdict, standing.ratio) {
+        (Some(verdict), Some(Ratio { low, median, high })) => {
+            format!(
+                "{value}, {} {median:.2} ({low:.2}..{high:.2})",
+                verdict.word()
+            )
+        }
+        (None, Some(Ratio { median, .. })) => format!("{value}, {median:.2}"),
+        _ => value,
     }
 }
 
@@ -354,9 +348,9 @@ fn families(jobs: &[String]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::{machine::Machine, *};
-    use crate::record::Unit;
+    use crate::record::{OURS_AGAIN, Row, Unit};
 
-    fn row(name: &str, peer: f64) -> Row {
+    fn row(name: &str, peer: f64) -> Summary {
         let mut row = Row::new("spawn", name, 2, Unit::Nanoseconds, Rule::Band);
         for round in 0..9 {
             let mood = 1.0 + f64::from(round) / 10.0;
@@ -365,7 +359,7 @@ mod tests {
             row.push("tokio", peer * mood);
             row.push("limit: epoll", 50.0 * mood);
         }
-        row
+        Summary::of(&row)
     }
 
     #[test]

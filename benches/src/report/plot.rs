@@ -8,11 +8,7 @@ use plotters::{
     style::text_anchor::{HPos, Pos, VPos},
 };
 
-use super::{LIMIT, title};
-use crate::{
-    record::{OURS, OURS_AGAIN, Row},
-    verdict::ratio,
-};
+use super::{LIMIT, summary::Summary, title};
 
 const WIDTH: u32 = 960;
 const ROW: u32 = 22;
@@ -43,17 +39,16 @@ struct Line {
 }
 
 /// Draws the group; `false` when it has nothing to compare.
-pub(super) fn draw(group: &str, rows: &[&Row], path: &Path) -> Result<bool, String> {
+pub(super) fn draw(group: &str, rows: &[&Summary], path: &Path) -> Result<bool, String> {
     let mut contenders: Vec<&str> = Vec::new();
     let mut lines = Vec::new();
     for row in rows {
-        let Some(ours) = row.lane(OURS) else { continue };
         let mut dots = Vec::new();
         for lane in &row.lanes {
             let name = lane.contender.as_str();
-            if name == OURS || name == OURS_AGAIN || name.starts_with(LIMIT) {
+            let Some(ratio) = lane.ratio.filter(|_| !name.starts_with(LIMIT)) else {
                 continue;
-            }
+            };
             let index = contenders
                 .iter()
                 .position(|contender| *contender == name)
@@ -61,7 +56,6 @@ pub(super) fn draw(group: &str, rows: &[&Row], path: &Path) -> Result<bool, Stri
                     contenders.push(name);
                     contenders.len() - 1
                 });
-            let ratio = ratio(row.unit, &ours.samples, &lane.samples);
             dots.push((index, [ratio.low, ratio.median, ratio.high]));
         }
         if !dots.is_empty() {

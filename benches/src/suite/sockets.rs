@@ -54,6 +54,8 @@ struct Effort {
     rounds: usize,
     /// Times that many rounds, at most, until the band is narrow enough.
     batches: usize,
+    /// Rounds of the open loop.
+    open_rounds: usize,
     /// Rounds of counting system calls.
     counts: usize,
     closed: Duration,
@@ -66,15 +68,18 @@ impl Effort {
             Extent::Quick => Self {
                 rounds: 3,
                 batches: 1,
+                open_rounds: 3,
                 counts: 1,
                 closed: Duration::from_millis(300),
                 open: Duration::from_millis(300),
             },
             Extent::Default | Extent::Full => Self {
-                rounds: 7,
-                batches: 2,
+                // The machine's noise is of seconds: what is measured close together has the same, so many short rounds tell more than few long ones.
+                rounds: 15,
+                batches: 5,
+                open_rounds: 7,
                 counts: 3,
-                closed: Duration::from_millis(500),
+                closed: Duration::from_millis(250),
                 open: Duration::from_millis(1_000),
             },
         }
@@ -167,9 +172,15 @@ pub fn run(job: &Job, extent: Extent) -> Result<Vec<Row>, String> {
     // How much each can do, and what that costs it.
     let mut slowest: HashMap<&str, f64> = HashMap::new();
     for round in 0..effort.rounds * effort.batches {
-        if round == effort.rounds && rows.narrow() {
+        if round > 0 && round % effort.rounds == 0 && rows.narrow() {
             break;
         }
+        // What is no runtime takes no part in the verdicts, nor in their repetition.
+        let contenders = if round < effort.rounds {
+            contenders
+        } else {
+            &RUNTIMES
+        };
         for turn in 0..contenders.len() {
             let contender = contenders[(round + turn) % contenders.len()];
             let sample = job.closed(contender, effort.closed)?;
@@ -198,7 +209,7 @@ pub fn run(job: &Job, extent: Extent) -> Result<Vec<Row>, String> {
         .filter_map(|runtime| slowest.get(runtime))
         .fold(f64::INFINITY, |a, b| a.min(*b))
         * PART;
-    for round in 0..effort.rounds {
+    for round in 0..effort.open_rounds {
         for turn in 0..contenders.len() {
             let contender = contenders[(round + turn) % contenders.len()];
             let percentiles = job.open(contender, rate, effort.open)?;
