@@ -21,6 +21,10 @@ macro_rules! pages {
 pages! {
     introduction: "introduction.md",
     which_primitive: "which-primitive.md",
+    guide_the_event_loop: "guide/the-event-loop.md",
+    guide_streams_and_protocols: "guide/streams-and-protocols.md",
+    guide_processes_signals_files: "guide/processes-signals-files.md",
+    guide_testing_and_debugging: "guide/testing-and-debugging.md",
     guide_building_a_server: "guide/building-a-server.md",
     guide_coming_from_tokio: "guide/coming-from-tokio.md",
     guide_structured_concurrency: "guide/structured-concurrency.md",

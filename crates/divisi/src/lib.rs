@@ -2,7 +2,6 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use divisi::prelude::*;
 //!
 //! #[divisi::main]
 //! async fn main() -> std::io::Result<()> {
@@ -11,7 +10,7 @@
 //!
 //!     // A task: runs concurrently, on any core.
 //!     let server = divisi::spawn(async move {
-//!         let (mut stream, _peer) = listener.accept().await?;
+//!         let (stream, _peer) = listener.accept().await?;
 //!         let mut request = [0; 5];
 //!         stream.read_exact(&mut request).await?;
 //!         // CPU-bound work goes to the compute pool; this worker goes on with its I/O.
@@ -19,7 +18,7 @@
 //!         stream.write_all(&reply).await
 //!     });
 //!
-//!     let mut stream = divisi::net::TcpStream::connect(address).await?;
+//!     let stream = divisi::net::TcpStream::connect(address).await?;
 //!     stream.write_all(b"hello").await?;
 //!     let mut reply = [0; 5];
 //!     divisi::time::timeout(Duration::from_secs(5), stream.read_exact(&mut reply)).await??;
@@ -51,6 +50,22 @@
 //! | pass a value to all that a task starts | [`mod@context_var`] |
 //! | hold back | [`limit`] |
 //! | see what goes on | [`debug`], [`Handle::tasks`], [`Handle::metrics`], [`runtime::Builder::exception_handler`], [spans and events](#tracing) |
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | gives |
+//! |---|---|
+//! | `codec` | `codec::Framed` and ready-made codecs on every stream |
+//! | `criterion` | [`Runtime`] and [`LocalRuntime`] as executors of criterion's `Bencher::to_async` |
+//! | `hyper` | hyper's I/O, executor and timer traits: hyper, axum and tonic without tokio's runtime |
+//! | `portable` | the reactor of the `polling` crate alone, which is what systems other than Linux use anyway |
+//! | `tls` | TLS by rustls, with ring's cryptography |
+//! | `tokio-compat` | a runtime of tokio's beside divisi's, for libraries that insist on one |
+//! | `tokio-io` | tokio's I/O traits on the streams: the traits alone, without its runtime |
+//! | `tower` | layers for tower services: limits of rate and concurrency |
+//! | `tracing` | [a span for each task, and reports as events](#tracing) |
 //!
 //! # Tracing
 //!
