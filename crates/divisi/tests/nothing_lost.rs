@@ -322,6 +322,16 @@ async fn a_clean_up_whose_body_was_cut_off_by_reference_says_so_when_it_is_polle
 }
 
 #[divisi::test(clock = "virtual")]
+async fn a_cancelled_scope_that_a_limit_passed_by_reports_when_it_is_polled_again() {
+    let scope = CancelScope::new();
+    let cleans = finally(pending::<()>(), async || sleep(ms(100)).await);
+    let mut work = pin!(scope.run(cleans));
+    scope.cancel("enough");
+    assert!(timeout(ms(10), work.as_mut()).await.is_err());
+    assert!(work.await.is_err());
+}
+
+#[divisi::test(clock = "virtual")]
 async fn a_group_that_was_cut_off_by_reference_says_so_when_it_is_polled_again() {
     poll_after_a_timeout(pin!(task_group(async |_| {
         pending::<Result<(), ()>>().await

@@ -228,3 +228,25 @@ fn a_limit_that_passes_while_a_task_cleans_up_does_not_bring_it_back() {
     assert_eq!(log, ["cleaned"]);
     assert!(result.unwrap_err().is_cancelled());
 }
+
+#[test]
+fn what_stands_still_ends_its_task_when_a_shield_beside_it_has_its_value() {
+    // Whatever is polled first: `join_all` polls only what was woken.
+    type Part = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+    let (result, report, log) = shut_down_while(async |log: Log| {
+        let begun = log.clone();
+        let shielded: Part = Box::pin(shield(async move {
+            begun.send("begun").unwrap();
+            sleep(SHORT).await;
+        }));
+        let cleans: Part = Box::pin(async move {
+            let scope = CancelScope::new();
+            let inside = scope.run(pending::<()>());
+            let _ = finally(inside, async || log.send("cleaned").unwrap()).await;
+        });
+        divisi::join_all([cleans, shielded]).await;
+    });
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(log, ["cleaned"]);
+    assert!(result.unwrap_err().is_cancelled());
+}

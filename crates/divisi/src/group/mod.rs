@@ -210,7 +210,7 @@ where
         }
         if *this.ended {
             // A scope around it was cancelled, and drops it.
-            this.cut.end_task_if_over();
+            this.cut.end_task_if_over(cx);
             return Poll::Pending;
         }
         let Some(End { mut failures, cut }) = this.shared.try_end(cx.waker()) else {
@@ -235,7 +235,7 @@ where
             Outcome::Value(value) if only_own || !cut => return Poll::Ready(Ok(value)),
             Outcome::None if only_own => Vec::new(),
             Outcome::Value(_) | Outcome::None => {
-                this.cut.end_task_if_over();
+                this.cut.end_task_if_over(cx);
                 return Poll::Pending;
             }
         };

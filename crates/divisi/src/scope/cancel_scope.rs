@@ -239,8 +239,8 @@ impl<F: Future> Future for Run<F> {
             Step::Waits => return Poll::Pending,
             Step::Ready(value) => Ok(value),
             // While it cleaned up, a scope around it was cancelled, which reports.
-            Step::Over if outer_is_cancelled() || this.cut.is_inherited() => {
-                this.cut.end_task_if_over();
+            Step::Over if outer_is_cancelled() || this.cut.ends_with_task() => {
+                this.cut.end_task_if_over(cx);
                 return Poll::Pending;
             }
             Step::Over => Err(Cancelled {

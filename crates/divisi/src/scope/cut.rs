@@ -23,13 +23,13 @@ const ELSEWHERE: &str = "a scope, task group or clean-up was cancelled with the 
 ///
 /// If it is polled outside of that scope, where it would stand still for ever.
 pub(crate) async fn stand_still(around: Option<Arc<Node>>) -> Infallible {
-    poll_fn(|_cx| {
+    poll_fn(|cx| {
         if let (Some(around), Mode::Live) = (&around, freeze::mode()) {
             if !around.is_root() {
                 assert!(stack::contains(around), "{ELSEWHERE}");
             } else if stack::is_empty() {
                 // What is in no scope but that of its task ends with the task, and nobody else may be there to end that.
-                roots::end_task_of(around);
+                roots::end_task_of(around, cx);
             }
         }
         Poll::Pending
@@ -148,6 +148,13 @@ impl Cut {
         self.node.as_ref().is_some_and(|node| node.is_inherited())
     }
 
+    /// Whether it was cancelled with its task, which ends then, as no scope around it is there to report.
+    pub(crate) fn ends_with_task(&self) -> bool {
+        self.node.as_ref().is_some_and(|node| {
+            node.is_inherited() && node.parent().is_some_and(|parent| parent.is_root())
+        })
+    }
+
     #[inline]
     fn is_cancelled(&self) -> bool {
         self.cancelled || self.node.as_ref().is_some_and(|node| node.is_cancelled())
@@ -179,7 +186,7 @@ impl Cut {
         }
         let step = self.settle(cx, deadline, content);
         if matches!(step, Step::Waits) {
-            self.end_task_if_over();
+            self.end_task_if_over(cx);
         }
         step
     }
@@ -211,9 +218,9 @@ impl Cut {
     }
 
     /// For a scope that waits, with or without content: see [`roots`].
-    pub(crate) fn end_task_if_over(&self) {
+    pub(crate) fn end_task_if_over(&self, cx: &Context<'_>) {
         if let Some(node) = self.node.as_ref().filter(|_| stack::is_empty()) {
-            roots::end_task_if_over(node);
+            roots::end_task_if_over(node, cx);
         }
     }
 

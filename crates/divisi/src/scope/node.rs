@@ -263,7 +263,14 @@ impl Node {
     }
 
     fn give_back(self: &Arc<Node>) {
-        self.for_line(|node| node.held.fetch_sub(1, Ordering::AcqRel) == 1);
+        self.for_line(|node| {
+            let is_last = node.held.fetch_sub(1, Ordering::AcqRel) == 1;
+            if is_last && node.is_root && node.is_cancelled() {
+                // For what stands still in the task, which ends now: see `roots`.
+                node.wake();
+            }
+            is_last
+        });
     }
 
     /// Calls `f` with this node and those around it in its task, as long as it says so.

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use std::task::Context;
 
 use divisi_task::{CancelReason, TaskId, current};
 use parking_lot::Mutex;
@@ -77,18 +78,23 @@ pub(super) fn current_root() -> Option<Arc<Node>> {
 
 /// Ends the task that is polled if its scopes were cancelled by the shutdown, and nothing in it must come to its end. `outermost` is
 /// the node of a scope that waits, without scopes around it in its task.
-pub(crate) fn end_task_if_over(outermost: &Node) {
+pub(crate) fn end_task_if_over(outermost: &Node, cx: &Context<'_>) {
     if !outermost.is_inherited() || outermost.is_held() {
         return;
     }
     if let Some(root) = outermost.parent().filter(|parent| parent.is_root()) {
-        end_task_of(&root);
+        end_task_of(&root, cx);
     }
 }
 
 /// As [`end_task_if_over`], for what stands still in no other scope.
-pub(crate) fn end_task_of(root: &Node) {
-    if !root.is_cancelled() || root.is_held() {
+pub(crate) fn end_task_of(root: &Node, cx: &Context<'_>) {
+    if !root.is_cancelled() {
+        return;
+    }
+    // Before the look: what must come to its end yet may be something that goes on with a value then and looks no more. Its hold wakes this one.
+    root.set_waker(cx.waker());
+    if root.is_held() {
         return;
     }
     if let (Some(reason), Some(task)) = (root.reason(), current::task()) {

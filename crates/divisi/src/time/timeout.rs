@@ -162,8 +162,8 @@ impl<F: Future> Future for Timeout<F> {
         match step {
             Step::Ready(output) => Poll::Ready(Ok(output)),
             // While it cleaned up, a scope around it was cancelled, which reports.
-            Step::Over if outer_is_cancelled() || this.cut.is_inherited() => {
-                this.cut.end_task_if_over();
+            Step::Over if outer_is_cancelled() || this.cut.ends_with_task() => {
+                this.cut.end_task_if_over(cx);
                 Poll::Pending
             }
             Step::Over => Poll::Ready(Err(Elapsed(()))),
