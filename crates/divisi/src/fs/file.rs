@@ -511,6 +511,7 @@ impl AsyncSeek for File {
         to: SeekFrom,
     ) -> Poll<io::Result<u64>> {
         let this = &mut *self;
+        let mut again = false;
         loop {
             if let State::Busy(_) = this.state {
                 let outcome = ready!(this.poll_job(cx))?;
@@ -522,7 +523,7 @@ impl AsyncSeek for File {
                             && !looked_again
                             && !is_from_end(&this.std, offset, position) =>
                     {
-                        this.looks_again = true;
+                        again = true;
                     }
                     Outcome::Sought(asked, result) if asked == to => return Poll::Ready(result),
                     _ => {}
@@ -530,6 +531,7 @@ impl AsyncSeek for File {
             }
             ready!(this.poll_flushed(cx))?;
             this.start_seek(to)?;
+            this.looks_again = again;
         }
     }
 }

@@ -226,7 +226,12 @@ where
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut io: &T = Async::get_ref(&self);
         match io.flush() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
                 self.poll(cx, Direction::Write, |mut io| io.flush())
             }
             flushed => Poll::Ready(flushed),

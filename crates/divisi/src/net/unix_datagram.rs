@@ -103,7 +103,7 @@ impl UnixDatagram {
             loop {
                 // Ends without a result where this socket can send, but that one not receive.
                 let send = |socket: &net::UnixDatagram| match socket.send_to(buf, &path) {
-                    Err(error) if is_full(&error) && can_send(socket)? => Ok(None),
+                    Err(error) if is_full(&error) && is_not_told(socket)? => Ok(None),
                     sent => sent.map(Some),
                 };
                 if let Some(sent) = self.inner.send(called_at, send).await? {
@@ -131,8 +131,11 @@ fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
 
-/// Whether there is room for a datagram more on the way out.
-fn can_send(socket: &net::UnixDatagram) -> io::Result<bool> {
+/// Whether the system does not tell when it is worth a try: it does if there is no room on the way out, unless it speaks of the peer.
+fn is_not_told(socket: &net::UnixDatagram) -> io::Result<bool> {
+    if socket.peer_addr().is_ok() {
+        return Ok(true);
+    }
     let mut polled = [PollFd::new(socket, PollFlags::OUT)];
     rustix::event::poll(&mut polled, Some(&Timespec::default()))?;
     Ok(polled[0].revents().contains(PollFlags::OUT))
