@@ -25,7 +25,7 @@ pub(crate) enum Outcome {
 }
 
 thread_local! {
-    /// Written by the job when its closure is over, read by the thread that ran it. A closure may end other jobs meanwhile, by a shutdown.
+    /// Written by the job, read by the thread that ran it. What a job calls may end other jobs, by a shutdown: then there is one inside the other.
     static OUTCOME: Cell<Outcome> = const { Cell::new(Outcome::Cancelled) };
 }
 
@@ -42,6 +42,8 @@ where
 
     fn poll(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<T> {
         let call = self.0.take().expect("a job's cell polls it once");
+        // Stays in place if the call unwinds.
+        OUTCOME.set(Outcome::Panicked);
         match catch_unwind(AssertUnwindSafe(call)) {
             Ok(value) => {
                 OUTCOME.set(Outcome::Returned);
@@ -53,14 +55,8 @@ where
                     // The request to cancel stands in the cell, which completes as cancelled instead of waiting.
                     Poll::Pending
                 }
-                Caught::Misled => {
-                    OUTCOME.set(Outcome::Panicked);
-                    panic!("{MISLED}")
-                }
-                Caught::Panic(payload) => {
-                    OUTCOME.set(Outcome::Panicked);
-                    resume_unwind(payload)
-                }
+                Caught::Misled => panic!("{MISLED}"),
+                Caught::Panic(payload) => resume_unwind(payload),
             },
         }
     }
@@ -78,11 +74,11 @@ where
 
 /// Runs a job to its end and says how it came out.
 pub(crate) fn run(job: Runnable) -> Outcome {
-    OUTCOME.set(Outcome::Cancelled);
+    let outer = OUTCOME.replace(Outcome::Cancelled);
     // The cell catches the closure's own panic. What can still unwind is foreign code called for the job (a joiner's
     // waker, a panic handler); the panic hook has reported it, and the thread has other jobs to serve.
     drop(catch_unwind(AssertUnwindSafe(|| job.run())));
-    OUTCOME.get()
+    OUTCOME.replace(outer)
 }
 
 /// Ends a job that has not started, without calling its closure.
