@@ -237,7 +237,9 @@ mod linux {
         for job in &plan {
             let path = directory.join(format!("{job}.json"));
             if path.exists() {
-                measured.insert(job.clone(), suite::load::<Measured>(&path)?);
+                let of_job = suite::load::<Measured>(&path)
+                    .map_err(|error| format!("{error}: measure it with --fresh"))?;
+                measured.insert(job.clone(), of_job);
             }
         }
         // Only the whole suite makes the page of the guide, and has older results.

@@ -56,11 +56,16 @@ impl Machine {
             revision: says(Command::new("git").args(["describe", "--always", "--dirty"])),
             versions: versions(include_str!("../../../Cargo.lock")),
             date: says(Command::new("date").args(["-u", "+%F"])),
-            busy: busy(WATCHED),
+            busy: in_thousandths(busy(WATCHED)),
             fifo: fifo_is_allowed(),
             arguments,
         }
     }
+}
+
+/// So that a number read from a file is the one that was written.
+fn in_thousandths(part: f64) -> f64 {
+    (part * 1_000.0).round() / 1_000.0
 }
 
 /// The part of all cores' time that was used while this waited.
@@ -131,6 +136,12 @@ fn versions(lock: &str) -> Vec<String> {
 pub struct Runs(pub Vec<Machine>);
 
 impl Machine {
+    /// Whether this run was on a later day.
+    pub(super) fn is_newer_than(&self, other: &Machine) -> bool {
+        // As they are written, days sort by age.
+        self.date > other.date
+    }
+
     /// With what it was measured: the same for all runs on one machine between two updates.
     fn surroundings(&self) -> String {
         format!(

@@ -50,7 +50,7 @@ impl Results {
         crate::suite::load(path)
     }
 
-    /// Puts newer results in place of those of the same jobs. `runs` is the list that they name their run by.
+    /// Puts results in place of those of the same jobs, unless those are of a later day. `runs` is the list that they name their run by.
     ///
     /// # Errors
     ///
@@ -64,6 +64,10 @@ impl Results {
             let run = runs.0.get(run).ok_or_else(|| {
                 format!("nobody knows which run {job} is of: measure it with --fresh")
             })?;
+            let known = self.jobs.get(&job).map(|job| &self.runs.0[job.run]);
+            if known.is_some_and(|known| known.is_newer_than(run)) {
+                continue;
+            }
             let run = self.place_of(run);
             let rows = rows.iter().map(Summary::of).collect();
             self.jobs.insert(job, Job { run, rows });

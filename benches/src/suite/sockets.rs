@@ -134,7 +134,8 @@ pub fn jobs(extent: Extent) -> Vec<super::Job> {
     };
     let limit = match extent {
         Extent::Quick => Duration::from_secs(60),
-        Extent::Default | Extent::Full => Duration::from_secs(900),
+        // With 10,000 connections to be made in each round, and all rounds.
+        Extent::Default | Extent::Full => Duration::from_secs(1_800),
     };
     jobs.into_iter()
         .map(|job| {
