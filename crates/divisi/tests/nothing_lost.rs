@@ -332,6 +332,21 @@ async fn a_cancelled_scope_that_a_limit_passed_by_reports_when_it_is_polled_agai
 }
 
 #[divisi::test(clock = "virtual")]
+async fn a_cancelled_group_that_a_limit_passed_by_reports_when_it_is_polled_again() {
+    let mut work = pin!(task_group(async |g| {
+        g.spawn(async {
+            finally(pending::<()>(), async || sleep(ms(100)).await).await;
+            Ok::<_, ()>(())
+        });
+        sleep(ms(1)).await;
+        g.cancel("enough");
+        pending::<Result<(), ()>>().await
+    }));
+    assert!(timeout(ms(10), work.as_mut()).await.is_err());
+    assert!(work.await.unwrap_err().is_cancelled());
+}
+
+#[divisi::test(clock = "virtual")]
 async fn a_group_that_was_cut_off_by_reference_says_so_when_it_is_polled_again() {
     poll_after_a_timeout(pin!(task_group(async |_| {
         pending::<Result<(), ()>>().await

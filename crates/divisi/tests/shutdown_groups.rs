@@ -231,22 +231,54 @@ fn a_limit_that_passes_while_a_task_cleans_up_does_not_bring_it_back() {
 
 #[test]
 fn what_stands_still_ends_its_task_when_a_shield_beside_it_has_its_value() {
-    // Whatever is polled first: `join_all` polls only what was woken.
+    // `join_all` polls only what was woken.
     type Part = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
     let (result, report, log) = shut_down_while(async |log: Log| {
         let begun = log.clone();
-        let shielded: Part = Box::pin(shield(async move {
-            begun.send("begun").unwrap();
-            sleep(SHORT).await;
-        }));
+        let (clean, is_clean) = divisi::channel::oneshot();
         let cleans: Part = Box::pin(async move {
             let scope = CancelScope::new();
             let inside = scope.run(pending::<()>());
-            let _ = finally(inside, async || log.send("cleaned").unwrap()).await;
+            let cleaned = finally(inside, async || {
+                log.send("cleaned").unwrap();
+                clean.send(()).unwrap();
+            });
+            let _ = cleaned.await;
         });
-        divisi::join_all([cleans, shielded]).await;
+        // It stands still when the other has cleaned up, and is over when the shield is.
+        let gone: Part = Box::pin(async {
+            let stands = async { drop(CancelScope::new().run(pending::<()>()).await) };
+            futures_lite::future::or(stands, sleep(SHORT)).await;
+        });
+        let shielded: Part = Box::pin(shield(async move {
+            begun.send("begun").unwrap();
+            is_clean.await.unwrap();
+            sleep(2 * SHORT).await;
+        }));
+        divisi::join_all([cleans, gone, shielded]).await;
     });
     assert!(report.is_clean(), "{report}");
     assert_eq!(log, ["cleaned"]);
     assert!(result.unwrap_err().is_cancelled());
+}
+
+#[test]
+fn a_race_that_is_won_during_the_shutdown_gives_its_value_and_its_task_goes_on() {
+    type Attempt = std::pin::Pin<Box<dyn Future<Output = Result<u8, ()>> + Send>>;
+    let (result, report, log) = shut_down_while(async |log: Log| {
+        let begun = log.clone();
+        let commits: Attempt = Box::pin(shield(async move {
+            begun.send("begun").unwrap();
+            sleep(10 * SHORT).await;
+            Ok(7)
+        }));
+        let loses: Attempt = Box::pin(pending());
+        let won = divisi::future::race::staggered([commits, loses], Duration::ZERO).await;
+        assert_eq!(won.unwrap().value, 7);
+        divisi::yield_now().await;
+        log.send("went on").unwrap();
+    });
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(log, ["went on"]);
+    result.unwrap();
 }

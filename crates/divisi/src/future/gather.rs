@@ -173,12 +173,13 @@ where
             Poll::Ready(())
         };
         let had_failed = failed.is_some();
-        let mut step = cut.poll(cx, None, |cx| go_on(cx, failed));
+        let mut step = cut.poll_undecided(cx, None, |cx| go_on(cx, failed));
         if matches!(step, Step::Waits) && failed.is_some() && !had_failed {
             cut.cancel(|| CancelReason::new("a sibling in `try_join_all` failed"));
             step = cut.settle(cx, None, |cx| go_on(cx, failed));
         }
         if matches!(step, Step::Waits) {
+            cut.end_task_if_over(cx);
             return Poll::Pending;
         }
         match failed.take() {

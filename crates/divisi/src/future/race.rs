@@ -175,13 +175,14 @@ where
         // Taken out, so that the scope's content is the rest.
         let mut cut = std::mem::take(&mut this.cut);
         let had_won = this.won.is_some();
-        let mut step = cut.poll(cx, None, |cx| this.advance(cx));
+        let mut step = cut.poll_undecided(cx, None, |cx| this.advance(cx));
         if matches!(step, Step::Waits) && this.won.is_some() && !had_won {
             cut.cancel(|| CancelReason::new("another attempt in `race::staggered` succeeded"));
             step = cut.settle(cx, None, |cx| this.advance(cx));
         }
         this.cut = cut;
         if matches!(step, Step::Waits) {
+            this.cut.end_task_if_over(cx);
             return Poll::Pending;
         }
         this.running.clear();

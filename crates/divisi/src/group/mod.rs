@@ -55,7 +55,7 @@ use shared::{End, Shared};
 pub use start::{Ready, StartError};
 
 use crate::scope::node::Hold;
-use crate::scope::{Cut, Step, stack};
+use crate::scope::{Cut, Step, outer_is_cancelled, stack};
 
 /// Runs `body` with a group of tasks, and ends when the body and all tasks have ended. The first failure cancels the rest. The
 /// [rules](self) in full are in the module.
@@ -209,6 +209,10 @@ where
             this.cut.check_place();
         }
         if *this.ended {
+            if this.shared.node.is_own() && !(outer_is_cancelled() || this.cut.ends_with_task()) {
+                // The scope around it that was to report has let it go.
+                return Poll::Ready(Err(GroupError::new(Vec::new(), this.shared.node.reason())));
+            }
             // A scope around it was cancelled, and drops it.
             this.cut.end_task_if_over(cx);
             return Poll::Pending;

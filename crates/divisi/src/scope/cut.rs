@@ -169,6 +169,20 @@ impl Cut {
         &mut self,
         cx: &mut Context<'_>,
         deadline: Option<Instant>,
+        content: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Step<T> {
+        let step = self.poll_undecided(cx, deadline, content);
+        if matches!(step, Step::Waits) {
+            self.end_task_if_over(cx);
+        }
+        step
+    }
+
+    /// As [`poll`](Self::poll), for one that may have a value all the same; if not, it calls [`end_task_if_over`](Self::end_task_if_over).
+    pub(crate) fn poll_undecided<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: Option<Instant>,
         mut content: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Step<T> {
         if self.reachable {
@@ -184,11 +198,7 @@ impl Cut {
         if let Poll::Ready(value) = self.poll_in(mode, cx, deadline, &mut content) {
             return Step::Ready(value);
         }
-        let step = self.settle(cx, deadline, content);
-        if matches!(step, Step::Waits) {
-            self.end_task_if_over(cx);
-        }
-        step
+        self.settle(cx, deadline, content)
     }
 
     /// After the content was polled and waits: ends it if it must, once everything inside is done.

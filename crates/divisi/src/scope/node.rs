@@ -49,6 +49,8 @@ struct Inner {
     /// Those who are woken when the node is cancelled: nodes, and clean-ups that have none.
     below: Slab<Below>,
     deadline: Option<Instant>,
+    /// Those who are woken when nothing holds the node any more: what stands still in a task, in its root.
+    standing: Vec<Waker>,
 }
 
 struct Parent {
@@ -262,19 +264,33 @@ impl Node {
         self.for_line(|node| node.held.fetch_add(1, Ordering::AcqRel) == 0);
     }
 
-    fn give_back(self: &Arc<Node>) {
+    /// Returns who has to be told of it: foreign code.
+    #[must_use]
+    fn give_back(self: &Arc<Node>) -> Vec<Waker> {
+        let mut standing = Vec::new();
         self.for_line(|node| {
             let is_last = node.held.fetch_sub(1, Ordering::AcqRel) == 1;
             if is_last && node.is_root && node.is_cancelled() {
-                // For what stands still in the task, which ends now: see `roots`.
-                node.wake();
+                standing = std::mem::take(&mut node.inner.lock().standing);
             }
             is_last
         });
+        standing
+    }
+
+    /// Wakes this one when nothing holds the root any more. Whoever stands still looks at it after this call.
+    pub(super) fn wake_when_free(&self, waker: &Waker) {
+        let knows = |standing: &[Waker]| standing.iter().any(|known| known.will_wake(waker));
+        if knows(&self.inner.lock().standing) {
+            return;
+        }
+        // Foreign code runs without the lock.
+        let new = waker.clone();
+        self.inner.lock().standing.push(new);
     }
 
     /// Calls `f` with this node and those around it in its task, as long as it says so.
-    fn for_line(self: &Arc<Node>, f: impl Fn(&Node) -> bool) {
+    fn for_line(self: &Arc<Node>, mut f: impl FnMut(&Node) -> bool) {
         let mut node = self.clone();
         while f(&node) {
             let parent = match &node.inner.lock().parent {
@@ -361,8 +377,12 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.node.give_back();
+        let standing = self.node.give_back();
         let gone = self.node.inner.lock().below.try_remove(self.place);
         drop(gone);
+        for waker in standing {
+            // Nobody is there to be told of a panic, and the others are to be woken all the same.
+            drop(catch(|| waker.wake()));
+        }
     }
 }

@@ -79,7 +79,7 @@ pub(super) fn current_root() -> Option<Arc<Node>> {
 /// Ends the task that is polled if its scopes were cancelled by the shutdown, and nothing in it must come to its end. `outermost` is
 /// the node of a scope that waits, without scopes around it in its task.
 pub(crate) fn end_task_if_over(outermost: &Node, cx: &Context<'_>) {
-    if !outermost.is_inherited() || outermost.is_held() {
+    if !outermost.is_inherited() {
         return;
     }
     if let Some(root) = outermost.parent().filter(|parent| parent.is_root()) {
@@ -88,12 +88,13 @@ pub(crate) fn end_task_if_over(outermost: &Node, cx: &Context<'_>) {
 }
 
 /// As [`end_task_if_over`], for what stands still in no other scope.
-pub(crate) fn end_task_of(root: &Node, cx: &Context<'_>) {
-    if !root.is_cancelled() {
+pub(crate) fn end_task_of(root: &Arc<Node>, cx: &Context<'_>) {
+    // What was begun in another task is not this one's end.
+    if !root.is_cancelled() || !current_root().is_some_and(|own| Arc::ptr_eq(&own, root)) {
         return;
     }
     // Before the look: what must come to its end yet may be something that goes on with a value then and looks no more. Its hold wakes this one.
-    root.set_waker(cx.waker());
+    root.wake_when_free(cx.waker());
     if root.is_held() {
         return;
     }
