@@ -55,7 +55,7 @@ use shared::{End, Shared};
 pub use start::{Ready, StartError};
 
 use crate::scope::node::Hold;
-use crate::scope::{Cut, Step, outer_is_cancelled, stack};
+use crate::scope::{Cut, Step, stack};
 
 /// Runs `body` with a group of tasks, and ends when the body and all tasks have ended. The first failure cancels the rest. The
 /// [rules](self) in full are in the module.
@@ -209,7 +209,7 @@ where
             this.cut.check_place();
         }
         if *this.ended {
-            if this.shared.node.is_own() && !(outer_is_cancelled() || this.cut.ends_with_task()) {
+            if this.shared.node.is_own() && !this.cut.outer_reports() {
                 // The scope around it that was to report has let it go.
                 return Poll::Ready(Err(GroupError::new(Vec::new(), this.shared.node.reason())));
             }

@@ -221,7 +221,7 @@ impl<F: Future> Future for Run<F> {
             };
             if is_due {
                 this.scope.flags.expired.store(true, Ordering::Release);
-                if this.cut.is_inherited() || outer_is_cancelled() {
+                if this.cut.outer_reports() {
                     return Poll::Pending;
                 }
                 if outer_is_due(deadline) {
@@ -239,7 +239,7 @@ impl<F: Future> Future for Run<F> {
             Step::Waits => return Poll::Pending,
             Step::Ready(value) => Ok(value),
             // While it cleaned up, a scope around it was cancelled, which reports.
-            Step::Over if outer_is_cancelled() || this.cut.ends_with_task() => {
+            Step::Over if this.cut.outer_reports() => {
                 this.cut.end_task_if_over(cx);
                 return Poll::Pending;
             }
@@ -276,11 +276,6 @@ pub(crate) fn outer_is_due(deadline: Option<Instant>) -> bool {
 pub(crate) fn look_again() -> Timer {
     const LOOK_AGAIN: Duration = Duration::from_millis(1);
     Timer::at(Instant::now().saturating_add(LOOK_AGAIN).into_std())
-}
-
-/// Whether a scope around, up to the first shield, was cancelled.
-pub(crate) fn outer_is_cancelled() -> bool {
-    freeze::mode() != Mode::Live || stack::is_cancelled()
 }
 
 #[track_caller]

@@ -143,16 +143,14 @@ impl Cut {
             })
     }
 
-    /// Whether a scope around it was cancelled, be it that of the task: then that one reports.
-    pub(crate) fn is_inherited(&self) -> bool {
-        self.node.as_ref().is_some_and(|node| node.is_inherited())
-    }
-
-    /// Whether it was cancelled with its task, which ends then, as no scope around it is there to report.
-    pub(crate) fn ends_with_task(&self) -> bool {
-        self.node.as_ref().is_some_and(|node| {
+    /// Whether a scope around it, up to the first shield, was cancelled, which reports; or the task, which ends then.
+    pub(crate) fn outer_reports(&self) -> bool {
+        let ends_with_task = |node: &Arc<Node>| {
             node.is_inherited() && node.parent().is_some_and(|parent| parent.is_root())
-        })
+        };
+        freeze::mode() != Mode::Live
+            || stack::is_cancelled()
+            || self.node.as_ref().is_some_and(ends_with_task)
     }
 
     #[inline]

@@ -34,7 +34,7 @@ mod shield;
 pub(crate) mod stack;
 
 pub use cancel_scope::{CancelScope, Cancelled, Run};
-pub(crate) use cancel_scope::{deadline_passed, look_again, outer_is_cancelled, outer_is_due};
+pub(crate) use cancel_scope::{deadline_passed, look_again, outer_is_due};
 pub(crate) use cut::{Cut, Step, stand_still};
 pub use limited::{TimeoutScope, move_on_after, move_on_at, timeout_scope};
 pub(crate) use panics::{catch, first_panic};

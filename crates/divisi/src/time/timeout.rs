@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 
 use super::Instant;
 use super::sleep::poll_timer;
-use crate::scope::{Cut, Step, deadline_passed, look_again, outer_is_cancelled, outer_is_due};
+use crate::scope::{Cut, Step, deadline_passed, look_again, outer_is_due};
 
 /// Gives `future` no more than `limit`: its output, or [`Elapsed`] when the time is over first. The future is dropped with the `Timeout`.
 ///
@@ -143,10 +143,7 @@ impl<F: Future> Future for Timeout<F> {
                     }
                 }
                 let timer = this.timer.as_mut().expect("armed above");
-                if poll_timer(timer, cx, this.created_at).is_pending()
-                    || this.cut.is_inherited()
-                    || outer_is_cancelled()
-                {
+                if poll_timer(timer, cx, this.created_at).is_pending() || this.cut.outer_reports() {
                     return Poll::Pending;
                 }
                 if outer_is_due(deadline) {
@@ -162,7 +159,7 @@ impl<F: Future> Future for Timeout<F> {
         match step {
             Step::Ready(output) => Poll::Ready(Ok(output)),
             // While it cleaned up, a scope around it was cancelled, which reports.
-            Step::Over if outer_is_cancelled() || this.cut.ends_with_task() => {
+            Step::Over if this.cut.outer_reports() => {
                 this.cut.end_task_if_over(cx);
                 Poll::Pending
             }
