@@ -342,16 +342,21 @@ fn a_write_that_fails_without_a_runtime_has_written_nothing() {
     assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
 }
 
-#[test]
-fn a_dropped_read_that_met_the_end_hides_nothing_that_comes_later() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("file");
+/// Runs `test` where each operation on a file waits for the one before.
+fn with_one_thread_for_files(test: impl Future<Output = ()>) {
     let runtime = Runtime::builder()
         .worker_threads(1)
         .max_blocking_threads(1)
         .build()
         .unwrap();
-    runtime.block_on(async {
+    runtime.block_on(test);
+}
+
+#[test]
+fn a_dropped_read_that_met_the_end_hides_nothing_that_comes_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    with_one_thread_for_files(async {
         fs::write(&path, "").await.unwrap();
         let mut file = File::open(&path).await.unwrap();
         let mut buf = [0; 8];
@@ -388,12 +393,7 @@ fn what_was_read_ahead_is_kept_when_an_operation_fails_without_a_runtime() {
 fn a_seek_to_the_end_is_not_answered_by_one_that_was_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
-    let runtime = Runtime::builder()
-        .worker_threads(1)
-        .max_blocking_threads(1)
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    with_one_thread_for_files(async {
         fs::write(&path, "four").await.unwrap();
         let mut file = File::open(&path).await.unwrap();
         let _ = future::poll_once(file.seek(SeekFrom::End(0))).await;

@@ -318,36 +318,34 @@ impl File {
         Poll::Ready(Ok(outcome))
     }
 
-    fn take_buffer(&mut self) -> Buffer {
-        match &mut self.state {
+    /// For a job, which gives it back: so it is not taken where no job can be started.
+    fn take_buffer(&mut self) -> io::Result<Buffer> {
+        pool::check()?;
+        Ok(match &mut self.state {
             State::Idle(buffer) => std::mem::take(buffer),
             State::Busy(_) => Buffer::default(),
-        }
+        })
     }
 
     fn start_write(&mut self) -> io::Result<()> {
-        // Before the buffer is given away: it comes back from a job only.
-        pool::check()?;
         let unwritten = Unwritten {
+            buffer: self.take_buffer()?,
             file: self.std.clone(),
-            buffer: self.take_buffer(),
         };
         self.state = State::Busy(pool::start_io(move || unwritten.write())?);
         Ok(())
     }
 
     fn start_read(&mut self, at_least: usize) -> io::Result<()> {
-        pool::check()?;
+        let (file, buffer) = (self.std.clone(), self.take_buffer()?);
         let size = self.ahead.max(at_least.min(LARGEST));
         self.ahead = (self.ahead * 2).min(LARGEST);
-        let (file, buffer) = (self.std.clone(), self.take_buffer());
         self.state = State::Busy(pool::start_io(move || buffer.read_from(&file, size))?);
         Ok(())
     }
 
     fn start_seek(&mut self, to: SeekFrom) -> io::Result<()> {
-        pool::check()?;
-        let (file, mut buffer) = (self.std.clone(), self.take_buffer());
+        let (file, mut buffer) = (self.std.clone(), self.take_buffer()?);
         let unread = buffer.unread().len() as i64;
         // Relative to where the reader is, not to where the reading ahead has come.
         let system = match to {

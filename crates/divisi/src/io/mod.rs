@@ -35,6 +35,7 @@
 mod async_fd;
 pub(crate) mod backlog;
 mod bidirectional;
+pub(crate) mod pauses;
 mod pipe;
 pub mod prelude;
 mod read_error;

@@ -7,14 +7,13 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FileType, Mode, OFlags};
 
 use super::Async;
-use crate::time::sleep;
+use super::pauses::Pauses;
 
 /// A pipe of this process: what is written to one end is read from the other. See [`PipeReader`] and [`PipeWriter`].
 ///
@@ -63,10 +62,6 @@ pub struct PipeWriter {
 
 /// What a regular file is answered with.
 const USE_FS: &str = "regular files and directories cannot be waited for: use `divisi::fs`";
-
-/// The pause of an attempt to open a FIFO that nobody reads; each is twice the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 #[track_caller]
 fn checked(fd: OwnedFd) -> io::Result<Async<File>> {
@@ -175,7 +170,7 @@ impl PipeWriter {
     ///
     /// Dropping the future gives the attempt up.
     pub async fn open(path: impl AsRef<Path>) -> io::Result<PipeWriter> {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::new();
         loop {
             match open_named(path.as_ref(), OFlags::WRONLY) {
                 // What is no FIFO has other reasons for this error, and they stay.
@@ -184,8 +179,7 @@ impl PipeWriter {
                         && std::fs::metadata(path.as_ref())?.file_type().is_fifo() => {}
                 opened => return PipeWriter::from_fd(opened?),
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pauses.pause().await;
         }
     }
 

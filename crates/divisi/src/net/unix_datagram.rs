@@ -5,18 +5,13 @@ use std::io;
 use std::os::unix::net::{self, SocketAddr};
 use std::panic::Location;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::datagram::Datagrams;
 use super::faces::{datagram_face, socket_face};
+use crate::io::pauses::Pauses;
 use crate::pool;
-use crate::time::sleep;
-
-/// The pauses between attempts to send to a socket whose queue is full; each is twice the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// A socket for datagrams on this machine.
 ///
@@ -99,7 +94,7 @@ impl UnixDatagram {
         let path: PathBuf = path.as_ref().to_owned();
         let called_at = Location::caller();
         async move {
-            let mut pause = FIRST_PAUSE;
+            let mut pauses = Pauses::new();
             loop {
                 // Ends without a result where this socket can send, but that one not receive.
                 let send = |socket: &net::UnixDatagram| match socket.send_to(buf, &path) {
@@ -110,8 +105,7 @@ impl UnixDatagram {
                     return Ok(sent);
                 }
                 pool::check()?;
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                pauses.pause().await;
             }
         }
     }

@@ -5,7 +5,6 @@ use std::io;
 use std::os::unix::net::{self, SocketAddr};
 use std::panic::Location;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use divisi_reactor::{Direction, Progress};
 use socket2::Domain;
@@ -13,8 +12,8 @@ use socket2::Domain;
 use super::faces::{async_read, async_write, socket_face, stream_face};
 use super::stream::Stream;
 use super::sys::{self, Connecting};
+use crate::io::pauses::Pauses;
 use crate::io::wait::Waits;
-use crate::time::sleep;
 
 /// A connection on this machine.
 ///
@@ -36,10 +35,6 @@ use crate::time::sleep;
 pub struct UnixStream {
     inner: Stream<net::UnixStream>,
 }
-
-/// The pauses between attempts to connect to a listener whose queue is full; each is twice the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 impl UnixStream {
     /// Connects to the listener at a path. On Linux a path that begins with a NUL byte is an abstract name.
@@ -94,7 +89,7 @@ impl UnixStream {
 
 async fn connect(path: PathBuf, made_at: &'static Location<'static>) -> io::Result<UnixStream> {
     let address = sys::unix_address(&path)?;
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = Pauses::new();
     loop {
         match sys::start_connect(sys::stream_socket(Domain::UNIX)?, &address)? {
             Connecting::Started(socket) => {
@@ -109,10 +104,8 @@ async fn connect(path: PathBuf, made_at: &'static Location<'static>) -> io::Resu
                     made_at,
                 ));
             }
-            Connecting::Full => {
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
+            // The system does not tell when there is room.
+            Connecting::Full => pauses.pause().await,
         }
     }
 }

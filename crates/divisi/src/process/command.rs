@@ -212,13 +212,7 @@ impl Command {
     /// Dropping the future drops the child: see [`kill_on_drop`](Self::kill_on_drop).
     #[track_caller]
     pub fn output(&mut self) -> impl Future<Output = io::Result<Output>> + Send + use<> {
-        if !self.stdin_chosen {
-            self.std.stdin(Stdio::null());
-        }
-        let child = self.spawn_captured();
-        if !self.stdin_chosen {
-            self.std.stdin(Stdio::inherit());
-        }
+        let child = self.spawn_captured(Stdio::null());
         async move { child?.wait_with_output().await }
     }
 
@@ -237,33 +231,33 @@ impl Command {
         &mut self,
         input: I,
     ) -> impl Future<Output = io::Result<Output>> + Send + use<I> {
-        self.std.stdin(Stdio::piped());
-        let child = self.spawn_captured();
-        self.std.stdin(Stdio::inherit());
         self.stdin_chosen = false;
+        let child = self.spawn_captured(Stdio::piped());
         async move {
             let input = input;
             child?.communicate(input.as_ref()).await
         }
     }
 
-    /// Spawns with pipes for what was not chosen, which is inherited again afterwards: the command may be used once more.
+    /// Spawns with `stdin` and pipes for what was not chosen, which is inherited again afterwards: the command may be used once more.
     #[track_caller]
-    fn spawn_captured(&mut self) -> io::Result<Child> {
-        if !self.stdout_chosen {
-            self.std.stdout(Stdio::piped());
-        }
-        if !self.stderr_chosen {
-            self.std.stderr(Stdio::piped());
-        }
+    fn spawn_captured(&mut self, stdin: Stdio) -> io::Result<Child> {
+        self.set_unchosen(stdin, Stdio::piped);
         let child = self.spawn();
+        self.set_unchosen(Stdio::inherit(), Stdio::inherit);
+        child
+    }
+
+    fn set_unchosen(&mut self, stdin: Stdio, output: fn() -> Stdio) {
+        if !self.stdin_chosen {
+            self.std.stdin(stdin);
+        }
         if !self.stdout_chosen {
-            self.std.stdout(Stdio::inherit());
+            self.std.stdout(output());
         }
         if !self.stderr_chosen {
-            self.std.stderr(Stdio::inherit());
+            self.std.stderr(output());
         }
-        child
     }
 }
 
